@@ -1,0 +1,60 @@
+# Every target sets up what it needs in .venv; nothing outside this folder is changed.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench docs lock test-ccxt wheel-check clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+# Dependencies are installed by hash. The project itself is linked, so that edits count at once.
+$(VENV)/.run: requirements/run.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed, and none was found. Install it, or: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing. On Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: $(VENV)/.run  ## Collect candles from the built-in exchange into an embedded PostgreSQL, and show them
+	@$(BIN)/chandlery demo
+
+test: $(VENV)/.dev  ## The whole test suite
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+lint: $(VENV)/.dev  ## Style and common mistakes
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev  ## Static types, strictly
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## Compare the ways in and out of PostgreSQL, in one run
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev  ## Check that the documentation's links and references hold
+	$(BIN)/python -m pytest -q tests/docs
+
+wheel-check: $(VENV)/.dev  ## Build the wheel, install it elsewhere, and collect with it
+	$(BIN)/python tests/wheel/check_wheel.py
+
+test-ccxt: $(VENV)/.run  ## Try the general exchange library ccxt on the simulator, in an environment of its own
+	$(PYTHON) -m venv .venv-ccxt
+	.venv-ccxt/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/ccxt/requirements.txt
+	.venv-ccxt/bin/python tests/ccxt/check_ccxt.py $(BIN)/python
+
+lock: $(VENV)/.dev  ## Renew the locked dependencies: versions and hashes, no addresses
+	$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile $(LOCK) --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+clean:  ## Remove what was built here; stored candles stay
+	rm -rf $(VENV) .venv-ccxt build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The edge towards exchanges: asyncio, paced, and distrustful of every answer."""

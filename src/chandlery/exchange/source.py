@@ -1,0 +1,54 @@
+"""What the rest of chandlery needs from an exchange, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chandlery.domain.candle import CandleRows, RawText
+from chandlery.domain.instrument import Instrument, Series
+from chandlery.domain.span import Span, Spans
+from chandlery.domain.timeframe import UtcMs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Page:
+    """The answer to one request for candles.
+
+    ``asked`` is the span requested; ``rows`` are its confirmed candles, as the exchange sent them; ``answered`` is the
+    part of ``asked`` for which this answer is proof (a span without a row in ``answered`` has no candle), never beyond
+    the last confirmed candle; ``raw(i)`` is the exchange's own text of row i.
+    """
+
+    asked: Span
+    rows: CandleRows
+    answered: Spans
+    raw: RawText
+
+
+class CandleSource(Protocol):
+    """An exchange that serves candles. Every method may raise an ExchangeError."""
+
+    exchange: str
+    """The name under which its candles are stored, such as ``okx``, ``okx-demo`` or ``okx-simulated``."""
+
+    async def now(self) -> UtcMs:
+        """The exchange's clock, UTC milliseconds."""
+        ...
+
+    async def instruments(self) -> Sequence[Instrument]:
+        """Everything that can be collected now; delisted instruments are absent."""
+        ...
+
+    async def history_start(self, series: Series) -> UtcMs | None:
+        """The open time of the first candle that the exchange has, found by probing; None if it has none."""
+        ...
+
+    def pages(self, series: Series, missing: Spans) -> Iterable[Span]:
+        """``missing`` cut into spans that one request each can answer, newest first."""
+        ...
+
+    async def page(self, instrument: Instrument, series: Series, asked: Span) -> Page:
+        """The candles of one span from ``pages``; paced, retried, and checked against the request."""
+        ...
