@@ -1,0 +1,80 @@
+"""PostgreSQL's binary COPY format for rows of fixed width.
+
+Every column of a candle has a fixed width, the timeframe included within one series. So one numpy structured array *is*
+the stream: no row is ever encoded or decoded by itself. The stream is a header, the rows, and a trailer; a row is a
+16-bit field count and, for each field, a 32-bit length and the value, all big-endian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, CandleBatch, CandleRows
+from chandlery.domain.instrument import Series
+from chandlery.storage.pgtime import PG_EPOCH_MS
+
+HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
+TRAILER = b"\xff\xff"
+
+_BIG_ENDIAN = {"timestamptz": ">i8", "float8": ">f8", "int4": ">i4"}
+Field = tuple[str, str]
+"""A column's name and its type; a text of n bytes is ``text:n``."""
+
+_STORED_FIELDS: list[Field] = [("open_time", "timestamptz"), *((name, "float8") for name in VALUE_COLUMNS)]
+
+
+def candle_stream(batch: CandleRows, instrument_id: int) -> bytes:
+    """The candles as a COPY stream for the columns of ``insert_candles``."""
+    name = batch.series.timeframe.name.encode()
+    fields = [*_STORED_FIELDS, ("instrument_id", "int4"), ("timeframe", f"text:{len(name)}")]
+    columns = {**batch.columns(), "instrument_id": instrument_id, "timeframe": name}
+    return _stream(fields, columns, len(batch))
+
+
+def revision_stream(old: CandleRows, new: CandleRows, instrument_id: int) -> bytes:
+    """Both versions of the same candles as a COPY stream for the columns of ``insert_revisions``."""
+    name = new.series.timeframe.name.encode()
+    fields: list[Field] = [("open_time", "timestamptz")]
+    columns: dict[str, Any] = {"open_time": new.open_time, "instrument_id": instrument_id, "timeframe": name}
+    for age, rows in (("old", old), ("new", new)):
+        for value in VALUE_COLUMNS:
+            fields.append((f"{age}_{value}", "float8"))
+            columns[f"{age}_{value}"] = getattr(rows, value)
+    fields += [("instrument_id", "int4"), ("timeframe", f"text:{len(name)}")]
+    return _stream(fields, columns, len(new))
+
+
+def candles_from(chunks: Iterable[bytes | bytearray | memoryview], series: Series) -> CandleBatch:
+    """The candles in a COPY stream made by ``stored_candles``."""
+    layout = _layout(_STORED_FIELDS)
+    stream = b"".join(chunks)
+    count = (len(stream) - len(HEADER) - len(TRAILER)) // layout.itemsize
+    rows = np.frombuffer(stream, dtype=layout, count=max(count, 0), offset=len(HEADER))
+    columns = {name: rows[name] for name in COLUMNS}
+    columns["open_time"] = rows["open_time"] // 1000 + PG_EPOCH_MS
+    return CandleBatch.of(series, columns)
+
+
+def _stream(fields: list[Field], columns: Mapping[str, Any], count: int) -> bytes:
+    layout = _layout(fields)
+    rows = np.empty(count, dtype=layout)
+    rows["#"] = len(fields)
+    for name, _ in fields:
+        value = columns[name]
+        rows[f"#{name}"] = layout[name].itemsize
+        rows[name] = (value - PG_EPOCH_MS) * 1000 if name == "open_time" else value
+    return b"".join((HEADER, rows.tobytes(), TRAILER))
+
+
+def _layout(fields: list[Field]) -> np.dtype[np.void]:
+    return np.dtype(list(_layout_parts(fields)))
+
+
+def _layout_parts(fields: list[Field]) -> Iterator[tuple[str, str]]:
+    yield "#", ">i2"
+    for name, kind in fields:
+        yield f"#{name}", ">i4"
+        yield name, f"S{kind.removeprefix('text:')}" if kind.startswith("text:") else _BIG_ENDIAN[kind]

@@ -1,0 +1,136 @@
+"""The coverage ledger: which spans of a series have been asked for, answered, and committed.
+
+It is extended by the writer alone, in the transaction of the candles. Here it is read, and here stands what is
+remembered beside it: the proved start of history and the last error of a series.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from chandlery.domain.instrument import Series
+from chandlery.domain.span import Spans
+from chandlery.domain.timeframe import TIMEFRAMES, UtcMs
+from chandlery.storage.catalog import Catalog
+from chandlery.storage.database import Database
+from chandlery.storage.pgtime import to_datetime, to_ms, to_multirange, to_spans
+from chandlery.storage.sql import query
+
+_ORDER = {name: number for number, name in enumerate(TIMEFRAMES)}
+
+
+def lock_key(purpose: int, instrument_id: int, series: Series) -> int:
+    """The advisory lock of a series: one for writing (purpose 1), one for being collected (purpose 2)."""
+    return (purpose << 48) | (instrument_id << 8) | _ORDER[series.timeframe.name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One series in the ledger. ``begins_at`` is the proved start of history, None if nobody probed it."""
+
+    series: Series
+    instrument_id: int
+    spans: Spans
+    begins_at: UtcMs | None
+    updated_at: UtcMs
+    last_error: Mapping[str, Any] | None
+
+
+class Ledger:
+    """Reads the coverage of series, and lets one collector at a time have a series."""
+
+    def __init__(self, database: Database, catalog: Catalog) -> None:
+        self._database = database
+        self._catalog = catalog
+
+    def covered(self, series: Series) -> Spans:
+        """The spans of a series that are known; empty for a series never seen."""
+        instrument_id = self._catalog.find(series.exchange, series.symbol)
+        if instrument_id is None:
+            return Spans()
+        row = self._database.transact(
+            lambda connection: connection.execute(query("read_coverage"), _key(instrument_id, series)).fetchone()
+        )
+        return to_spans(row[0]) if row else Spans()
+
+    def beginning(self, series: Series) -> UtcMs | None:
+        """The proved start of the exchange's history, if it was probed."""
+        instrument_id = self._catalog.ensure(series.exchange, series.symbol)
+        row = self._database.transact(
+            lambda connection: connection.execute(query("read_beginning"), _key(instrument_id, series)).fetchone()
+        )
+        return to_ms(row[0]) if row and row[0] is not None else None
+
+    def remember_beginning(self, series: Series, begins_at: UtcMs) -> None:
+        """Keep the start of history, so that it is probed once."""
+        self._store("remember_beginning", series, {"begins_at": to_datetime(begins_at)})
+
+    def remember_error(self, series: Series, error: Mapping[str, Any]) -> None:
+        """Keep what last went wrong with a series, for ``chandlery status``; the next good write clears it."""
+        self._store("remember_error", series, {"error": Jsonb(dict(error))})
+
+    def entries(self) -> list[LedgerEntry]:
+        """Every series of the database."""
+
+        def read(connection: psycopg.Connection) -> list[LedgerEntry]:
+            return [_entry(*row) for row in connection.execute(query("all_series"))]
+
+        return self._database.transact(read)
+
+    @contextlib.contextmanager
+    def claim(self, series: Series) -> Iterator[bool]:
+        """Take a series for collecting; False if another collector has it.
+
+        The claim is a lock of an open transaction on a connection of its own: it ends with the block, and with the
+        process however that dies.
+        """
+        instrument_id = self._catalog.ensure(series.exchange, series.symbol)
+        connection = self._database.connect()
+        try:
+            with self._database.translated_errors():
+                connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                key = lock_key(2, instrument_id, series)
+                row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [key]).fetchone()
+            yield bool(row and row[0])
+        finally:
+            connection.close()
+
+    def _store(self, name: str, series: Series, values: dict[str, Any]) -> None:
+        instrument_id = self._catalog.ensure(series.exchange, series.symbol)
+        parameters = {**_key(instrument_id, series), **values}
+        self._database.transact(lambda connection: connection.execute(query(name), parameters))
+
+
+def extend_coverage(connection: psycopg.Connection, instrument_id: int, series: Series, spans: Spans) -> None:
+    """Add ``spans`` to the ledger in the transaction that ``connection`` is in."""
+    connection.execute(query("extend_coverage"), {**_key(instrument_id, series), "spans": to_multirange(spans)})
+
+
+def _key(instrument_id: int, series: Series) -> dict[str, Any]:
+    return {"instrument_id": instrument_id, "timeframe": series.timeframe.name}
+
+
+def _entry(
+    exchange: str,
+    symbol: str,
+    timeframe: str,
+    instrument_id: int,
+    spans: Any,
+    begins_at: Any,
+    updated_at: Any,
+    error: Any,
+) -> LedgerEntry:
+    return LedgerEntry(
+        series=Series(exchange, symbol, TIMEFRAMES[timeframe]),
+        instrument_id=instrument_id,
+        spans=to_spans(spans),
+        begins_at=None if begins_at is None else to_ms(begins_at),
+        updated_at=to_ms(updated_at),
+        last_error=error,
+    )

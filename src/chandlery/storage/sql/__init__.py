@@ -1,0 +1,29 @@
+"""Named queries, kept in ``.sql`` files that a DBA can read.
+
+A query starts at a line ``-- name: what_it_does``; the comment lines below the name explain it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from importlib import resources
+from typing import LiteralString
+
+from psycopg import sql
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+@functools.cache
+def _queries() -> dict[str, str]:
+    text = resources.files(__package__).joinpath("queries.sql").read_text(encoding="utf-8")
+    _, *parts = _NAME.split(text)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def query(name: str, **identifiers: sql.Composable) -> sql.Composed:
+    """The query called ``name``, with its ``{placeholders}`` replaced by composed identifiers or literals."""
+    # a file of this package, never anything that a person typed
+    text: LiteralString = _queries()[name]
+    return sql.SQL(text).format(**identifiers)

@@ -1,0 +1,162 @@
+-- The queries of reader, writer and ledger. {table} is the table of one timeframe, such as chandlery.candle_1m.
+
+-- name: stored_candles
+-- The candles of a series in [start, end), oldest first, as a binary COPY stream.
+COPY (
+    SELECT open_time, open, high, low, close, base_volume, quote_volume
+      FROM {table}
+     WHERE instrument_id = {instrument_id} AND timeframe = {timeframe}
+       AND open_time >= {start} AND open_time < {end}
+     ORDER BY open_time
+) TO STDOUT (FORMAT binary)
+
+-- name: insert_candles
+-- Straight into the table: the fastest way in, for rows that are known to be absent.
+COPY {table} (open_time, open, high, low, close, base_volume, quote_volume, instrument_id, timeframe)
+FROM STDIN (FORMAT binary)
+
+-- name: make_staging
+CREATE TEMPORARY TABLE candle_staging (
+    open_time timestamptz, open float8, high float8, low float8, close float8, base_volume float8,
+    quote_volume float8, instrument_id integer, timeframe text
+) ON COMMIT DROP
+
+-- name: insert_staged
+-- Only when somebody outside writes beside us: what he stored first stays.
+INSERT INTO {table} (open_time, open, high, low, close, base_volume, quote_volume, instrument_id, timeframe)
+SELECT open_time, open, high, low, close, base_volume, quote_volume, instrument_id, timeframe
+  FROM candle_staging
+ ORDER BY open_time
+    ON CONFLICT DO NOTHING
+
+-- name: insert_revisions
+COPY chandlery.revision (
+    open_time, old_open, old_high, old_low, old_close, old_base_volume, old_quote_volume,
+    new_open, new_high, new_low, new_close, new_base_volume, new_quote_volume, instrument_id, timeframe
+) FROM STDIN (FORMAT binary)
+
+-- name: apply_revisions
+-- Put the new values of this transaction's revisions in place.
+UPDATE {table} AS candle
+   SET open = revision.new_open, high = revision.new_high, low = revision.new_low, close = revision.new_close,
+       base_volume = revision.new_base_volume, quote_volume = revision.new_quote_volume
+  FROM chandlery.revision
+ WHERE revision.instrument_id = %(instrument_id)s AND revision.timeframe = %(timeframe)s
+   AND revision.seen_at = now()
+   AND candle.instrument_id = %(instrument_id)s AND candle.timeframe = %(timeframe)s
+   AND candle.open_time = revision.open_time
+   AND candle.open_time >= %(start)s AND candle.open_time < %(end)s
+
+-- name: keep_old_values
+-- The other policy: the revisions of this transaction are only remembered.
+UPDATE chandlery.revision SET replaced = false
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND seen_at = now()
+
+-- name: insert_rejected
+-- The same row with the same reason is kept once and counted.
+INSERT INTO chandlery.rejected (exchange, symbol, timeframe, open_time, reason, raw, times_seen)
+SELECT %(exchange)s, %(symbol)s, %(timeframe)s, min(open_time), reason, raw, count(*)
+  FROM unnest(%(open_time)s::timestamptz[], %(reason)s::text[], %(raw)s::text[]) AS broken (open_time, reason, raw)
+ GROUP BY reason, raw
+    ON CONFLICT (exchange, symbol, timeframe, md5(reason || raw))
+    DO UPDATE SET last_seen_at = now(), times_seen = rejected.times_seen + excluded.times_seen
+
+-- name: find_instrument
+SELECT id FROM chandlery.instrument WHERE exchange = %(exchange)s AND symbol = %(symbol)s
+
+-- name: add_instrument
+INSERT INTO chandlery.instrument (
+    exchange, symbol, kind, base, quote, settle, tick_size, lot_size, contract_value, listed_at, expires_at, state
+) VALUES (
+    %(exchange)s, %(symbol)s, %(kind)s, %(base)s, %(quote)s, %(settle)s, %(tick_size)s, %(lot_size)s,
+    %(contract_value)s, %(listed_at)s, %(expires_at)s, %(state)s
+) ON CONFLICT (exchange, symbol) DO NOTHING
+
+-- name: refresh_instruments
+-- What the exchange says now replaces what it said before; instruments that it no longer lists stay as they were.
+INSERT INTO chandlery.instrument (
+    exchange, symbol, kind, base, quote, settle, tick_size, lot_size, contract_value, listed_at, expires_at, state
+) VALUES (
+    %(exchange)s, %(symbol)s, %(kind)s, %(base)s, %(quote)s, %(settle)s, %(tick_size)s, %(lot_size)s,
+    %(contract_value)s, %(listed_at)s, %(expires_at)s, %(state)s
+) ON CONFLICT (exchange, symbol) DO UPDATE
+   SET kind = excluded.kind, base = excluded.base, quote = excluded.quote, settle = excluded.settle,
+       tick_size = excluded.tick_size, lot_size = excluded.lot_size, contract_value = excluded.contract_value,
+       listed_at = excluded.listed_at, expires_at = excluded.expires_at, state = excluded.state
+ WHERE (instrument.kind, instrument.base, instrument.quote, instrument.settle, instrument.tick_size,
+        instrument.lot_size, instrument.contract_value, instrument.listed_at, instrument.expires_at, instrument.state)
+       IS DISTINCT FROM
+       (excluded.kind, excluded.base, excluded.quote, excluded.settle, excluded.tick_size,
+        excluded.lot_size, excluded.contract_value, excluded.listed_at, excluded.expires_at, excluded.state)
+
+-- name: exchanges_with_symbol
+SELECT instrument.exchange
+  FROM chandlery.instrument
+ WHERE symbol = %(symbol)s
+   AND EXISTS (SELECT FROM chandlery.coverage WHERE coverage.instrument_id = instrument.id)
+ ORDER BY (instrument.exchange = 'okx') DESC, instrument.exchange
+
+-- name: read_coverage
+SELECT spans FROM chandlery.coverage WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+
+-- name: extend_coverage
+INSERT INTO chandlery.coverage AS ledger (instrument_id, timeframe, spans)
+VALUES (%(instrument_id)s, %(timeframe)s, %(spans)s)
+    ON CONFLICT (instrument_id, timeframe) DO UPDATE
+   SET spans = ledger.spans + excluded.spans, updated_at = now(), last_error = NULL
+
+-- name: read_beginning
+SELECT begins_at FROM chandlery.coverage WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+
+-- name: remember_beginning
+INSERT INTO chandlery.coverage (instrument_id, timeframe, begins_at)
+VALUES (%(instrument_id)s, %(timeframe)s, %(begins_at)s)
+    ON CONFLICT (instrument_id, timeframe) DO UPDATE SET begins_at = excluded.begins_at
+
+-- name: remember_error
+INSERT INTO chandlery.coverage (instrument_id, timeframe, last_error)
+VALUES (%(instrument_id)s, %(timeframe)s, %(error)s)
+    ON CONFLICT (instrument_id, timeframe) DO UPDATE SET last_error = excluded.last_error
+
+-- name: all_series
+-- Every series with its ledger; only what has been asked for stands here, so it is small.
+SELECT instrument.exchange, instrument.symbol, coverage.timeframe, instrument.id, coverage.spans,
+       coverage.begins_at, coverage.updated_at, coverage.last_error
+  FROM chandlery.coverage
+  JOIN chandlery.instrument ON instrument.id = coverage.instrument_id
+ ORDER BY instrument.exchange, instrument.symbol, coverage.timeframe
+
+-- name: series_rows
+-- First and last open time and the number of candles of one series: two look-ups and one scan of the key.
+SELECT min(open_time), max(open_time), count(*)
+  FROM {table}
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+
+-- name: latest_open_time
+SELECT max(open_time) FROM {table} WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+
+-- name: read_candles
+-- For the Arrow reader: the candles of one series, oldest first.
+SELECT open_time, open, high, low, close, base_volume, quote_volume
+  FROM {table}
+ WHERE instrument_id = {instrument_id} AND timeframe = {timeframe}
+   AND open_time >= {start} AND open_time < {end}
+ ORDER BY open_time
+
+-- name: partitions_of
+SELECT child.relname
+  FROM pg_inherits
+  JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+ WHERE pg_inherits.inhparent = %(table)s::regclass
+
+-- name: start_run
+INSERT INTO chandlery.run (command) VALUES (%(command)s) RETURNING id
+
+-- name: finish_run
+UPDATE chandlery.run
+   SET finished_at = now(), requests = %(requests)s, inserted = %(inserted)s, unchanged = %(unchanged)s,
+       revised = %(revised)s, rejected = %(rejected)s, outcome = %(outcome)s
+ WHERE id = %(id)s
+
+-- name: count_kept_aside
+SELECT (SELECT count(*) FROM chandlery.rejected), (SELECT count(*) FROM chandlery.revision)

@@ -1,0 +1,270 @@
+"""Writing candles: one transaction for all that is handed over, the ledger included, or nothing.
+
+For each series: lock it, read what is stored in the batch's span, skip what is the same, record what differs as a
+revision, COPY what is new straight into the table, and extend the coverage. Writing the same twice changes nothing,
+so a lost reply to COMMIT is answered by simply writing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import psycopg
+from psycopg import errors, sql
+
+from chandlery.domain.candle import BoolArray, CandleBatch, Rejected, same_values
+from chandlery.domain.span import Span, Spans
+from chandlery.domain.timeframe import IntArray
+from chandlery.storage.catalog import Catalog
+from chandlery.storage.copy_binary import candle_stream, candles_from, revision_stream
+from chandlery.storage.coverage import extend_coverage, lock_key
+from chandlery.storage.database import Database
+from chandlery.storage.partitions import Partitions, table_of
+from chandlery.storage.pgtime import to_datetime, to_datetime_or_none
+from chandlery.storage.sql import query
+
+RevisionPolicy = Literal["replace", "keep"]
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveResult:
+    """What became of candles that were handed over; true if there was nothing to store or something is stored.
+
+    ``inserted`` are new, ``unchanged`` were there with the same values, ``revised`` were there with other values,
+    ``rejected`` broke a rule and were set aside. ``rounded`` counts rows with a number of more digits than a double
+    holds: they are stored, as the nearest double.
+    """
+
+    inserted: int = 0
+    unchanged: int = 0
+    revised: int = 0
+    rejected: int = 0
+    rounded: int = 0
+
+    def __bool__(self) -> bool:
+        return self.stored > 0 or self.rejected == 0
+
+    def __add__(self, other: SaveResult) -> SaveResult:
+        return SaveResult(
+            inserted=self.inserted + other.inserted,
+            unchanged=self.unchanged + other.unchanged,
+            revised=self.revised + other.revised,
+            rejected=self.rejected + other.rejected,
+            rounded=self.rounded + other.rounded,
+        )
+
+    @property
+    def stored(self) -> int:
+        """How many of the candles handed over are in the database now."""
+        return self.inserted + self.unchanged + self.revised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Delivery:
+    """Candles of one series to store, the spans for which they are proof, and the rows set aside on the way."""
+
+    batch: CandleBatch
+    covered: Spans
+    rejected: Rejected | None = None
+    repeated: int = 0
+    rounded: int = 0
+
+
+class Writer:
+    """Stores deliveries. ``rows_per_copy`` bounds one COPY, and with it the memory and the time of a statement."""
+
+    def __init__(
+        self,
+        database: Database,
+        catalog: Catalog,
+        *,
+        on_revision: RevisionPolicy = "replace",
+        rows_per_copy: int = 100_000,
+    ) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._partitions = Partitions(database)
+        self._on_revision = on_revision
+        self._rows_per_copy = rows_per_copy
+
+    def write(self, deliveries: Sequence[Delivery]) -> SaveResult:
+        """Store all deliveries in one transaction. Raises DatabaseError, and then nothing of them is stored."""
+        numbered = [(self._catalog.ensure(d.batch.series.exchange, d.batch.series.symbol), d) for d in deliveries]
+        # everybody locks in the same order, so no two writers wait for each other
+        numbered.sort(key=lambda pair: lock_key(1, pair[0], pair[1].batch.series))
+        for _, delivery in numbered:
+            if delivery.batch.span is not None:
+                self._partitions.ensure(delivery.batch.series.timeframe, delivery.batch.span)
+        try:
+            return self._write_all(numbered, staged=False)
+        except _OutsideWriter:
+            # somebody wrote past our lock; now his rows are visible, and a staging table takes any further race
+            return self._write_all(numbered, staged=True)
+        except _PartitionGone:
+            self._partitions.forget()
+            return self.write(deliveries)
+
+    def _write_all(self, numbered: Sequence[tuple[int, Delivery]], *, staged: bool) -> SaveResult:
+        def work(connection: psycopg.Connection) -> SaveResult:
+            result = SaveResult()
+            for instrument_id, delivery in numbered:
+                target = _Target(self._database, connection, instrument_id, delivery, self._on_revision, staged)
+                result += target.store(self._rows_per_copy)
+            return result
+
+        return self._database.transact(work)
+
+
+class _OutsideWriter(Exception):
+    """A row that was absent under our lock is there now."""
+
+
+class _PartitionGone(Exception):
+    """A partition that existed was dropped meanwhile."""
+
+
+class _Target:
+    """One delivery on its way into the tables, inside a transaction."""
+
+    def __init__(
+        self,
+        database: Database,
+        connection: psycopg.Connection,
+        instrument_id: int,
+        delivery: Delivery,
+        on_revision: RevisionPolicy,
+        staged: bool,
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._instrument_id = instrument_id
+        self._delivery = delivery
+        self._series = delivery.batch.series
+        self._table = table_of(self._series.timeframe)
+        self._on_revision = on_revision
+        self._staged = staged
+
+    def store(self, rows_per_copy: int) -> SaveResult:
+        self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(1, self._instrument_id, self._series)])
+        result = SaveResult(unchanged=self._delivery.repeated, rounded=self._delivery.rounded)
+        for part in _parts(self._delivery.batch, rows_per_copy):
+            result += self._store_part(part)
+            self._database.progressed(self._connection)
+        if self._delivery.covered:
+            extend_coverage(self._connection, self._instrument_id, self._series, self._delivery.covered)
+        if self._delivery.rejected:
+            result += set_aside(self._connection, self._delivery.rejected)
+        return result
+
+    def _store_part(self, part: CandleBatch) -> SaveResult:
+        stored = self._stored(part.span)
+        positions, there = _look_up(part.open_time, stored.open_time)
+        same = np.zeros(len(part), dtype=np.bool_)
+        same[there] = same_values(part.take(there), stored.take(positions[there]))
+        changed = there & ~same
+        new = part.take(~there)
+        inserted = self._insert(new)
+        self._revise(stored.take(positions[changed]), part.take(changed))
+        result = SaveResult(inserted=inserted, unchanged=int(same.sum()), revised=int(changed.sum()))
+        return result if inserted == len(new) else result + self._settle_race(new, inserted)
+
+    def _stored(self, span: Span | None) -> CandleBatch:
+        if span is None:
+            return CandleBatch.empty(self._series)
+        statement = query(
+            "stored_candles",
+            table=self._table,
+            instrument_id=sql.Literal(self._instrument_id),
+            timeframe=sql.Literal(self._series.timeframe.name),
+            start=sql.Literal(to_datetime(span.start)),
+            end=sql.Literal(to_datetime(span.end)),
+        )
+        with self._connection.cursor().copy(statement) as copy:
+            return candles_from(copy, self._series)
+
+    def _insert(self, new: CandleBatch) -> int:
+        if not len(new):
+            return 0
+        stream = candle_stream(new, self._instrument_id)
+        if self._staged:
+            return self._insert_staged(stream)
+        try:
+            self._copy_in(query("insert_candles", table=self._table), stream)
+        except errors.UniqueViolation as error:
+            raise _OutsideWriter from error
+        except errors.CheckViolation as error:
+            if error.diag.constraint_name is None:  # "no partition of relation found for row"
+                raise _PartitionGone from error
+            raise
+        return len(new)
+
+    def _insert_staged(self, stream: bytes) -> int:
+        self._connection.execute("DROP TABLE IF EXISTS pg_temp.candle_staging")
+        self._connection.execute(query("make_staging"))
+        self._copy_in(query("insert_candles", table=sql.Identifier("pg_temp", "candle_staging")), stream)
+        return self._connection.execute(query("insert_staged", table=self._table)).rowcount
+
+    def _settle_race(self, new: CandleBatch, inserted: int) -> SaveResult:
+        """Somebody from outside stored some of ``new`` first: his equal rows are unchanged, the others revised."""
+        stored = self._stored(new.span)
+        positions, _ = _look_up(new.open_time, stored.open_time)
+        differs = ~same_values(new, stored.take(positions))
+        self._revise(stored.take(positions[differs]), new.take(differs))
+        revised = int(differs.sum())
+        return SaveResult(unchanged=len(new) - inserted - revised, revised=revised)
+
+    def _revise(self, old: CandleBatch, new: CandleBatch) -> None:
+        if new.span is None:
+            return
+        self._copy_in(query("insert_revisions"), revision_stream(old, new, self._instrument_id))
+        parameters = {
+            "instrument_id": self._instrument_id,
+            "timeframe": self._series.timeframe.name,
+            "start": to_datetime(new.span.start),
+            "end": to_datetime(new.span.end),
+        }
+        if self._on_revision == "replace":
+            self._connection.execute(query("apply_revisions", table=self._table), parameters)
+        else:
+            self._connection.execute(query("keep_old_values"), parameters)
+
+    def _copy_in(self, statement: sql.Composed, stream: bytes) -> None:
+        view = memoryview(stream)
+        with self._connection.cursor().copy(statement) as copy:
+            for start in range(0, len(view), _CHUNK_BYTES):
+                copy.write(view[start : start + _CHUNK_BYTES])
+                self._database.progressed(self._connection)
+
+
+def set_aside(connection: psycopg.Connection, rejected: Rejected) -> SaveResult:
+    """Keep rejected rows with their reason and raw text; the same row seen again is counted, not kept twice."""
+    series = rejected.series
+    connection.execute(
+        query("insert_rejected"),
+        {
+            "exchange": series.exchange,
+            "symbol": series.symbol,
+            "timeframe": series.timeframe.name,
+            "open_time": [to_datetime_or_none(time) for time in rejected.open_time],
+            "reason": rejected.reason,
+            "raw": [text.replace("\x00", "\\0") for text in rejected.raw],  # PostgreSQL takes no NUL
+        },
+    )
+    return SaveResult(rejected=len(rejected))
+
+
+def _parts(batch: CandleBatch, rows: int) -> Iterator[CandleBatch]:
+    for start in range(0, len(batch), rows):
+        yield batch.take(slice(start, start + rows))
+
+
+def _look_up(wanted: IntArray, stored: IntArray) -> tuple[IntArray, BoolArray]:
+    """For each wanted time its position among the stored ones, and whether it really is there; both ascend."""
+    if not len(stored):
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=np.bool_)
+    positions = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
+    return positions, stored[positions] == wanted
