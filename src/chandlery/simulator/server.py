@@ -1,0 +1,224 @@
+"""The simulator as a server: started and stopped from asyncio, from a thread, or from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from aiohttp import web
+
+from chandlery.domain.timeframe import UtcMs
+from chandlery.errors import ConfigurationError
+from chandlery.simulator.admin import Admin
+from chandlery.simulator.clock import Clock, clock_for
+from chandlery.simulator.exchange import NO_RATE_LIMITS, RateLimits, SimulatedExchange
+from chandlery.simulator.faults import ArmedFault, FaultKind, FaultPlan, Faults
+from chandlery.simulator.journal import Journal
+from chandlery.simulator.market import Market
+from chandlery.simulator.replay import ReplayMarket
+from chandlery.simulator.seeded import SeededMarket
+
+_BACKLOG = 1_024
+_REOPEN_PAUSE_S = 0.05
+_SHUTDOWN_S = 0.5
+
+
+class Simulator:
+    """An exchange on this machine that speaks OKX's protocol; ``async with Simulator(market) as simulator: ...``.
+
+    It listens on ``host``, by default reachable from this machine only, and on ``port``, 0 for any free one.
+    ``clock`` is by default the real time, or the end of a market that ends. The journal of requests is ``journal``.
+    Entering raises ConfigurationError if the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        *,
+        clock: Clock | None = None,
+        rate_limits: RateLimits = NO_RATE_LIMITS,
+        fault_plan: FaultPlan | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.market = market
+        self.clock = clock or clock_for(market.ends_at)
+        self._host, self._port = host, port
+        self._faults = Faults(fault_plan)
+        self._exchange = SimulatedExchange(market, clock=self.clock, rate_limits=rate_limits, faults=self._faults)
+        self._reopening: asyncio.Task[None] | None = None
+
+    @property
+    def journal(self) -> Journal:
+        """What was asked of the simulator so far."""
+        return self._exchange.journal
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens, such as ``http://127.0.0.1:43210``; it stays the same through outages."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    def arm(
+        self,
+        kind: FaultKind,
+        *,
+        count: int = 1,
+        endpoint: str = "",
+        inst_id: str = "",
+        duration_s: float | None = None,
+    ) -> None:
+        """Let the next ``count`` requests to ``endpoint`` for ``inst_id`` meet a fault; see ArmedFault."""
+        self._faults.arm(ArmedFault(kind=kind, count=count, endpoint=endpoint, inst_id=inst_id, duration_s=duration_s))
+
+    def disarm(self) -> None:
+        """Take back all armed faults."""
+        self._faults.clear()
+
+    def outage(self, duration_s: float) -> None:
+        """Break all connections and refuse new ones for ``duration_s`` seconds, from now; callable from any thread."""
+        if threading.get_ident() == self._thread:
+            self._begin_outage(duration_s)
+            return
+        begun = threading.Event()
+        self._loop.call_soon_threadsafe(self._begin_outage, duration_s)
+        self._loop.call_soon_threadsafe(begun.set)
+        begun.wait()
+
+    async def __aenter__(self) -> Self:
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S
+        )
+        await self._runner.setup()
+        try:
+            await self._listen()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigurationError(
+                f"The simulator cannot listen on {self._host}:{self._port}: {error.strerror}.",
+                hint="Choose another port, or 0 for any free one.",
+            ) from error
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._reopening:
+            self._reopening.cancel()
+        self._close()
+        await self._runner.cleanup()
+
+    @contextlib.contextmanager
+    def run_in_thread(self) -> Iterator[Self]:
+        """Serve from a thread of its own, for callers without an event loop."""
+        ready: concurrent.futures.Future[asyncio.Event] = concurrent.futures.Future()
+        thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="simulator", daemon=True)
+        thread.start()
+        stop = ready.result()
+        try:
+            yield self
+        finally:
+            self._loop.call_soon_threadsafe(stop.set)
+            thread.join()
+
+    async def _serve(self, ready: concurrent.futures.Future[asyncio.Event]) -> None:
+        """Serve until the event that ``ready`` receives is set."""
+        stop = asyncio.Event()
+        try:
+            await self.__aenter__()
+        except BaseException as error:
+            ready.set_exception(error)
+            return
+        ready.set_result(stop)
+        await stop.wait()
+        await self.__aexit__()
+
+    def _application(self) -> web.Application:
+        admin = Admin(faults=self._faults, journal=self.journal, begin_outage=self._begin_outage)
+        application = web.Application()
+        application.add_routes(admin.routes())
+        application.router.add_route("*", "/{path:.*}", self._exchange.handle)
+        return application
+
+    async def _listen(self) -> None:
+        server = self._runner.server
+        assert server is not None, "the runner was set up"
+        self._listener = await self._loop.create_server(server, self._host, self._port, backlog=_BACKLOG)
+        self._port = self._listener.sockets[0].getsockname()[1]
+
+    def _close(self) -> None:
+        """Stop listening and break all connections."""
+        self._listener.close()
+        server = self._runner.server
+        for connection in server.connections if server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    def _begin_outage(self, duration_s: float) -> None:
+        if self._reopening:
+            self._reopening.cancel()
+        self._close()
+        self._reopening = self._loop.create_task(self._reopen(duration_s))
+
+    async def _reopen(self, after_s: float) -> None:
+        """Listen again; somebody else may hold the port for a moment."""
+        await asyncio.sleep(after_s)
+        while True:
+            with contextlib.suppress(OSError):
+                await self._listen()
+                return
+            await asyncio.sleep(_REOPEN_PAUSE_S)
+
+
+def run_simulator(
+    *,
+    files: Sequence[Path] = (),
+    symbol: str | None = None,
+    timeframe: str | None = None,
+    seed: int = 0,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    start_at: UtcMs | None = None,
+    speed: float = 1.0,
+    rate_limits: bool = True,
+    fault_rate: float = 0.0,
+    fault_seed: int = 0,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; to be called from the main thread.
+
+    With ``files`` it replays them (``symbol`` and ``timeframe`` where their names do not tell), else it is a market
+    made from ``seed``, of ``symbol`` alone or of the whole catalogue. ``start_at`` is UTC milliseconds; ``speed``
+    is how many simulated seconds pass in a second; ``fault_rate`` is the share of requests that meet an obvious fault.
+    ``on_ready`` is called once with the base URL. Raises ConfigurationError or DataValidationError before that.
+    """
+    market: Market = (
+        ReplayMarket.from_files(files, symbol=symbol, timeframe=timeframe)
+        if files
+        else SeededMarket(seed, [symbol] if symbol else None)
+    )
+    simulator = Simulator(
+        market,
+        clock=clock_for(market.ends_at, start_at=start_at, speed=speed),
+        rate_limits=RateLimits() if rate_limits else NO_RATE_LIMITS,
+        fault_plan=FaultPlan(fault_seed, fault_rate),
+        host=host,
+        port=port,
+    )
+    asyncio.run(_serve_until_signal(simulator, on_ready))
+
+
+async def _serve_until_signal(simulator: Simulator, on_ready: Callable[[str], None] | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with simulator:
+        if on_ready is not None:
+            on_ready(simulator.base_url)
+        await stop.wait()
