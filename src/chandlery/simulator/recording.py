@@ -9,7 +9,7 @@ a zone are UTC. A quote volume that is absent becomes close x base volume, which
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,12 @@ from chandlery.simulator.listings import EXCHANGE
 
 _TIME_COLUMNS = ("open_time_ms", "open_time", "timestamp", "ts")
 _VOLUME_COLUMNS = ("base_volume", "volume")
-_PARQUET, _FEATHER, _CSV = (".parquet", ".pq"), (".feather", ".arrow"), (".csv", ".csv.gz")
+_READERS: dict[str, Callable[[Path], pa.Table]] = {
+    ".parquet": pa_parquet.read_table,
+    ".feather": pa_feather.read_table,
+    ".csv": pa_csv.read_csv,
+    ".csv.gz": pa_csv.read_csv,
+}
 _UNITS_PER_MS = ((1e11, 1_000, 1), (1e14, 1, 1), (1e17, 1, 1_000), (np.inf, 1, 1_000_000))
 """Times below the first number are multiplied by the second and divided by the third."""
 _SYMBOL_IN_NAME = re.compile(r"(?=[^-]*[A-Z])[A-Z0-9]+(-[A-Z0-9]+)+", re.ASCII)
@@ -76,7 +81,7 @@ def _judged(source: str, rows: CandleRows) -> CandleBatch:
 
 
 def _series(path: Path, symbol: str | None, timeframe_name: str | None) -> Series:
-    words = _stem(path).split("_")
+    words = path.name.removesuffix(_suffix(path)).split("_")
     symbol = symbol or next((word for word in words if _SYMBOL_IN_NAME.fullmatch(word)), None)
     timeframe_name = timeframe_name or next((word for word in words if _timeframe_of(word)), None)
     if symbol is None or timeframe_name is None:
@@ -88,11 +93,14 @@ def _series(path: Path, symbol: str | None, timeframe_name: str | None) -> Serie
     return Series(EXCHANGE, canonical_symbol(symbol), _timeframe_of(timeframe_name) or timeframe(timeframe_name))
 
 
-def _stem(path: Path) -> str:
-    name = path.name
-    for suffix in sorted((*_PARQUET, *_FEATHER, *_CSV), key=len, reverse=True):
-        name = name.removesuffix(suffix)
-    return name
+def _suffix(path: Path) -> str:
+    """The part of the name that tells the kind of file."""
+    for suffix in _READERS:
+        if path.name.endswith(suffix):
+            return suffix
+    raise DataValidationError(
+        f"{path.name} is of no kind that can be replayed.", hint=f"Use one of {', '.join(_READERS)}."
+    )
 
 
 def _timeframe_of(word: str) -> Timeframe | None:
@@ -101,19 +109,10 @@ def _timeframe_of(word: str) -> Timeframe | None:
 
 
 def _table(path: Path) -> pa.Table:
-    name = path.name
     try:
-        if name.endswith(_PARQUET):
-            return pa_parquet.read_table(path)
-        if name.endswith(_FEATHER):
-            return pa_feather.read_table(path)
-        if name.endswith(_CSV):
-            return pa_csv.read_csv(path)
+        return _READERS[_suffix(path)](path)
     except (OSError, pa.ArrowException) as error:
         raise DataValidationError(f"{path} cannot be read: {error}.") from error
-    raise DataValidationError(
-        f"{name} is of no kind that can be replayed.", hint=f"Use {', '.join((*_PARQUET, *_FEATHER, *_CSV))}."
-    )
 
 
 def _column(path: Path, table: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:

@@ -163,7 +163,7 @@ class SeededMarket:
         worth = instrument.contract_value or 1.0
         lot_turnover = float(instrument.lot_size) * worth * (1.0 if listing.inverse else listing.typical_price)
         u = uniform(self._key(listing.symbol, "volume"), minutes)
-        lots = np.maximum(1, np.rint(3 * u * u * listing.turnover / lot_turnover))
+        lots = np.maximum(1, np.rint((0.05 + 2.85 * u * u) * listing.turnover / lot_turnover))
         traded = _decimal_steps(np.where(quiet, 0, lots).astype(np.int64), instrument.lot_size, worth)
         average = (prices["open"] + prices["high"] + prices["low"] + prices["close"]) / 4
         if listing.inverse:
