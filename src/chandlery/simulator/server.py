@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from chandlery.simulator.replay import ReplayMarket
 from chandlery.simulator.seeded import SeededMarket
 
 _BACKLOG = 1_024
-_REOPEN_PAUSE_S = 0.05
+_PAUSE_S = 0.05
 _SHUTDOWN_S = 0.5
 
 
@@ -112,6 +113,7 @@ class Simulator:
             self._reopening.cancel()
         self._close()
         await self._runner.cleanup()
+        await asyncio.sleep(0)  # broken connections close their sockets in the loop's next turn
 
     @contextlib.contextmanager
     def run_in_thread(self) -> Iterator[Self]:
@@ -146,14 +148,31 @@ class Simulator:
         return application
 
     async def _listen(self) -> None:
+        """Take the address and accept connections from now on; raises OSError if the address cannot be had."""
+        resolved = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = resolved[0]
+        self._listener = socket.create_server(address, family=family, backlog=_BACKLOG)
+        self._listener.setblocking(False)
+        self._port = self._listener.getsockname()[1]
+        self._accepting = self._loop.create_task(self._accept())
+
+    async def _accept(self) -> None:
+        # asyncio's own server stumbles over connections that arrive in the very moment in which it is closed
         server = self._runner.server
         assert server is not None, "the runner was set up"
-        self._listener = await self._loop.create_server(server, self._host, self._port, backlog=_BACKLOG)
-        self._port = self._listener.sockets[0].getsockname()[1]
+        while True:
+            try:
+                connection, _ = await self._loop.sock_accept(self._listener)
+                await self._loop.connect_accepted_socket(server, connection)
+            except OSError:  # the client has gone again, or too many files are open
+                await asyncio.sleep(_PAUSE_S)
 
     def _close(self) -> None:
         """Stop listening and break all connections."""
-        self._listener.close()
+        self._accepting.cancel()
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
         server = self._runner.server
         for connection in server.connections if server else ():
             if connection.transport is not None:
@@ -172,7 +191,7 @@ class Simulator:
             with contextlib.suppress(OSError):
                 await self._listen()
                 return
-            await asyncio.sleep(_REOPEN_PAUSE_S)
+            await asyncio.sleep(_PAUSE_S)
 
 
 def run_simulator(
