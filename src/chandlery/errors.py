@@ -61,13 +61,17 @@ class StorageError(ChandleryError):
 class DatabaseError(ChandleryError):
     """PostgreSQL refused or failed.
 
-    ``sqlstate`` is the server's five-character code, or None where the driver has none.
+    ``sqlstate`` is the server's five-character code, or None where the driver has none. ``kind`` is the class of the
+    failure: ``connection`` and ``resource`` speak of the server's health, ``data`` of what it was given, and so on.
     """
 
-    def __init__(self, message: str, *, hint: str = "", sqlstate: str | None = None, transient: bool = False) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", sqlstate: str | None = None, transient: bool = False, kind: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.sqlstate = sqlstate
         self.transient = transient
+        self.kind = kind
 
 
 class ConnectionError(DatabaseError, builtins.ConnectionError):

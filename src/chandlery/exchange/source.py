@@ -45,6 +45,10 @@ class CandleSource(Protocol):
         """The open time of the first candle that the exchange has, found by probing; None if it has none."""
         ...
 
+    async def reaches_back_to(self, series: Series, time: UtcMs) -> bool:
+        """Whether a series has a candle that opens at ``time`` or before: much cheaper than ``history_start``."""
+        ...
+
     def pages(self, series: Series, missing: Spans) -> Iterable[Span]:
         """``missing`` cut into spans that one request each can answer, newest first."""
         ...

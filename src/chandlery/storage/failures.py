@@ -116,4 +116,6 @@ def translated(error: psycopg.Error, *, broken: bool, phase: Phase) -> DatabaseE
         message = f"{'PostgreSQL cannot be reached' if phase is Phase.CONNECT else 'lost PostgreSQL'}: {message}"
     elif failure is _NO_SCHEMA:
         kind = SchemaError
-    return kind(message, hint=failure.hint, sqlstate=error.sqlstate, transient=failure.transient)
+    return kind(
+        message, hint=failure.hint, sqlstate=error.sqlstate, transient=failure.transient, kind=failure.kind.value
+    )

@@ -53,7 +53,7 @@ class Reader:
             start=sql.Literal(to_datetime(span.start)),
             end=sql.Literal(to_datetime(span.end)),
         )
-        return self._fetch(statement.as_string())
+        return self._database.persistence.run(lambda: self._fetch(statement.as_string()))
 
     def latest_open_time(self, series: Series) -> UtcMs | None:
         """The open time of the newest candle, or None if there is none."""
@@ -111,5 +111,6 @@ def _translated(error: Any) -> DatabaseError:
     state = (getattr(error, "sqlstate", None) or "").strip("\0") or None
     message = redact(str(error).strip().splitlines()[0])
     if state is None or state == "00000" or state[:2] in ("08", "57"):
-        return ConnectionError(f"lost PostgreSQL while reading: {message}", transient=True, sqlstate=state)
+        message = f"lost PostgreSQL while reading: {message}"
+        return ConnectionError(message, transient=True, sqlstate=state, kind="connection")
     return DatabaseError(f"PostgreSQL could not read: {message}", sqlstate=state)

@@ -17,13 +17,14 @@ from psycopg import errors, sql
 
 from chandlery.domain.candle import BoolArray, CandleBatch, Rejected, same_values
 from chandlery.domain.span import Span, Spans
-from chandlery.domain.timeframe import IntArray
+from chandlery.domain.timeframe import IntArray, UtcMs
 from chandlery.storage.catalog import Catalog
 from chandlery.storage.copy_binary import candle_stream, candles_from, revision_stream
 from chandlery.storage.coverage import extend_coverage, lock_key
 from chandlery.storage.database import Database
 from chandlery.storage.partitions import Partitions, table_of
 from chandlery.storage.pgtime import to_datetime, to_datetime_or_none
+from chandlery.storage.records import Refused
 from chandlery.storage.sql import query
 
 RevisionPolicy = Literal["replace", "keep"]
@@ -91,8 +92,11 @@ class Writer:
         self._on_revision = on_revision
         self._rows_per_copy = rows_per_copy
 
-    def write(self, deliveries: Sequence[Delivery]) -> SaveResult:
-        """Store all deliveries in one transaction. Raises DatabaseError, and then nothing of them is stored."""
+    def write(self, deliveries: Sequence[Delivery], refused: Sequence[Refused] = ()) -> SaveResult:
+        """Store all deliveries in one transaction. Raises DatabaseError, and then nothing of them is stored.
+
+        ``refused`` are records that belong to no series; they are set aside like rejected rows.
+        """
         numbered = [(self._catalog.ensure(d.batch.series.exchange, d.batch.series.symbol), d) for d in deliveries]
         # everybody locks in the same order, so no two writers wait for each other
         numbered.sort(key=lambda pair: lock_key(1, pair[0], pair[1].batch.series))
@@ -100,17 +104,19 @@ class Writer:
             if delivery.batch.span is not None:
                 self._partitions.ensure(delivery.batch.series.timeframe, delivery.batch.span)
         try:
-            return self._write_all(numbered, staged=False)
+            return self._write_all(numbered, refused, staged=False)
         except _OutsideWriter:
             # somebody wrote past our lock; now his rows are visible, and a staging table takes any further race
-            return self._write_all(numbered, staged=True)
+            return self._write_all(numbered, refused, staged=True)
         except _PartitionGone:
             self._partitions.forget()
-            return self.write(deliveries)
+            return self.write(deliveries, refused)
 
-    def _write_all(self, numbered: Sequence[tuple[int, Delivery]], *, staged: bool) -> SaveResult:
+    def _write_all(
+        self, numbered: Sequence[tuple[int, Delivery]], refused: Sequence[Refused], *, staged: bool
+    ) -> SaveResult:
         def work(connection: psycopg.Connection) -> SaveResult:
-            result = SaveResult()
+            result = set_aside_refused(connection, refused)
             for instrument_id, delivery in numbered:
                 target = _Target(self._database, connection, instrument_id, delivery, self._on_revision, staged)
                 result += target.store(self._rows_per_copy)
@@ -243,18 +249,33 @@ class _Target:
 def set_aside(connection: psycopg.Connection, rejected: Rejected) -> SaveResult:
     """Keep rejected rows with their reason and raw text; the same row seen again is counted, not kept twice."""
     series = rejected.series
-    connection.execute(
-        query("insert_rejected"),
-        {
-            "exchange": series.exchange,
-            "symbol": series.symbol,
-            "timeframe": series.timeframe.name,
-            "open_time": [to_datetime_or_none(time) for time in rejected.open_time],
-            "reason": rejected.reason,
-            "raw": [text.replace("\x00", "\\0") for text in rejected.raw],  # PostgreSQL takes no NUL
-        },
-    )
-    return SaveResult(rejected=len(rejected))
+    names = (series.exchange, series.symbol, series.timeframe.name)
+    return _set_aside(connection, names, rejected.open_time, rejected.reason, rejected.raw)
+
+
+def set_aside_refused(connection: psycopg.Connection, refused: Sequence[Refused]) -> SaveResult:
+    """Keep records that name no series that can be."""
+    if not refused:
+        return SaveResult()
+    reasons, texts = [one.reason for one in refused], [one.raw for one in refused]
+    return _set_aside(connection, ("", "", ""), [None] * len(refused), reasons, texts)
+
+
+def _set_aside(
+    connection: psycopg.Connection,
+    names: tuple[str, str, str],
+    open_times: Sequence[UtcMs | None],
+    reasons: Sequence[str],
+    texts: Sequence[str],
+) -> SaveResult:
+    parameters = {
+        **dict(zip(("exchange", "symbol", "timeframe"), names, strict=True)),
+        "open_time": [to_datetime_or_none(time) for time in open_times],
+        "reason": list(reasons),
+        "raw": [text.replace("\x00", "\\0") for text in texts],  # PostgreSQL takes no NUL
+    }
+    connection.execute(query("insert_rejected"), parameters)
+    return SaveResult(rejected=len(reasons))
 
 
 def _parts(batch: CandleBatch, rows: int) -> Iterator[CandleBatch]:

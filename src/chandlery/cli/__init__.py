@@ -1,0 +1,34 @@
+"""The command ``chandlery``: thin commands over the services, one sentence and one exit code for every error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from chandlery.cli.exits import ExitCode, exit_code_of
+from chandlery.errors import ChandleryError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    from typer.exceptions import TyperException
+
+    from chandlery.cli.app import app
+    from chandlery.cli.screen import complain
+
+    try:
+        outcome = app(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        return outcome if isinstance(outcome, int) else ExitCode.COMPLETE
+    except ChandleryError as error:
+        complain(str(error))
+        return exit_code_of(error)
+    except TyperException as error:
+        error.show()
+        return ExitCode.USAGE
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has seen enough; nothing may be flushed into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.COMPLETE

@@ -1,0 +1,53 @@
+"""The list of commands. Each imports what it needs when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chandlery.cli import collect, demo, schema, show, simulate, status
+from chandlery.cli.screen import console
+
+app = typer.Typer(
+    name="chandlery",
+    help="Keeps OKX candles in PostgreSQL and proves that none is missing.",
+    no_args_is_help=False,
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+collect.register(app)
+show.register(app)
+status.register(app)
+simulate.register(app)
+demo.register(app)
+app.add_typer(schema.app, name="schema")
+
+_FIRST_STEPS = """[bold]chandlery[/] keeps OKX candles in PostgreSQL and proves that none is missing.
+
+First steps:
+  chandlery demo                                      try it without a network or a database
+  chandlery collect BTC-USDT --since 2024-01-01       collect 1m candles into the embedded PostgreSQL
+  chandlery show BTC-USDT                             look at the newest ones
+  chandlery status                                    what is stored, and what is missing
+  chandlery --help                                    all commands
+
+A server of your own: set CHANDLERY_DATABASE_URL=postgresql://user@host/database"""
+
+
+@app.callback(invoke_without_command=True)
+def first_contact(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+) -> None:
+    """Keeps OKX candles in PostgreSQL and proves that none is missing."""
+    if version:
+        from importlib.metadata import version as installed
+
+        console.print(f"chandlery {installed('chandlery')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        console.print(_FIRST_STEPS)

@@ -1,0 +1,181 @@
+"""``chandlery collect``: fetch what is missing, and only that."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chandlery.cli.exits import ExitCode, exit_code_of
+from chandlery.cli.options import AsJson, BaseUrl, Config, Since, Until, settings_from
+from chandlery.cli.screen import complain, day, duration, moment, note, say, table, write_json
+
+if TYPE_CHECKING:
+    from chandlery.exchange.okx.rest import OkxSource
+    from chandlery.services.collect import Collector, SeriesReport
+    from chandlery.services.outputs import Output
+    from chandlery.settings import Settings
+
+EXAMPLES = """
+Examples:
+
+  chandlery collect BTC-USDT --timeframe 1m --since 2024-01-01
+
+  chandlery collect BTC/USDT ETH/USDT:USDT --timeframe 1m,1h,1d
+
+  chandlery collect BTC-USDT --since 2024-01-01 --until 2024-01-31 --output both
+
+A second run fetches only what is new or missing. Ctrl-C stops cleanly; the next run goes on from there.
+Exit code: 0 complete, 1 incomplete, 2 usage, 3 database, 4 exchange, 130 interrupted.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command(epilog=EXAMPLES)(collect)
+
+
+def collect(
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Symbols: BTC-USDT, BTC-USDT-SWAP, BTC/USDT:USDT.")
+    ] = None,
+    timeframe: Annotated[str | None, typer.Option("--timeframe", "-t", help="One or several: 1m,1h,1d.")] = None,
+    since: Since = None,
+    until: Until = None,
+    output: Annotated[str | None, typer.Option(help="Where to: postgres, csv or both.")] = None,
+    csv_folder: Annotated[str | None, typer.Option(help="The folder of the CSV files.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="How many series at once.")] = None,
+    base_url: BaseUrl = None,
+    json: AsJson = False,
+    config: Config = None,
+) -> int:
+    """Collect candles: what is wanted and not yet stored, nothing else."""
+    settings = settings_from(
+        config,
+        data_collection__symbols=symbols or None,
+        data_collection__timeframes=timeframe,
+        data_collection__since=since,
+        data_collection__until=until,
+        data_collection__concurrency=concurrency,
+        data_collection__base_url=base_url,
+        data__output=output,
+        data__csv_folder=csv_folder,
+    )
+    return run_collection(settings, as_json=json)
+
+
+def run_collection(settings: Settings, *, as_json: bool = False) -> int:
+    """Collect as the settings say, with progress on the screen; the exit code."""
+    from chandlery.errors import ConfigurationError
+    from chandlery.services.opening import open_output
+
+    if not settings.data_collection.symbols:
+        raise ConfigurationError(
+            "no symbol was given.", hint="Name some, as in: chandlery collect BTC-USDT, or set data_collection.symbols."
+        )
+    with open_output(settings) as output:
+        reports, requests, interrupted = asyncio.run(_collect(settings, output))
+    if as_json:
+        write_json({"requests": requests, "interrupted": interrupted, "series": [_plain(r) for r in reports]})
+    else:
+        _tell(reports, requests, interrupted)
+    return _exit_code(reports, interrupted)
+
+
+async def _collect(settings: Settings, output: Output) -> tuple[list[SeriesReport], int, bool]:
+    from chandlery.cli.progress import ProgressLine
+    from chandlery.domain.timeframe import TIMEFRAMES
+    from chandlery.exchange.okx.rest import OkxSource
+    from chandlery.services.collect import Collector, Wanted
+    from chandlery.services.opening import okx_settings
+
+    chosen = settings.data_collection
+    wanted = Wanted(
+        symbols=chosen.symbols,
+        timeframes=[TIMEFRAMES[name] for name in chosen.timeframes],
+        since=chosen.since_ms,
+        until=chosen.until_ms,
+    )
+    source: OkxSource
+    async with OkxSource(okx_settings(settings)) as source:
+        with ProgressLine() as line:
+            collector = Collector(source, output, concurrency=chosen.concurrency, watch=line.show)
+            interrupted = _stop_on_signals(collector)
+            reports = await collector.run(wanted)
+        return reports, sum(source.requests.values()), interrupted.is_set()
+
+
+def _stop_on_signals(collector: Collector) -> asyncio.Event:
+    """The first Ctrl-C or SIGTERM stops cleanly, a second one at once; the event tells whether one came."""
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+        note("Stopping after the pages under way; press Ctrl-C again to stop at once.")
+        collector.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    return interrupted
+
+
+def _tell(reports: list[SeriesReport], requests: int, interrupted: bool) -> None:
+    from chandlery.cli.screen import console
+
+    counted = [name for name in ("unchanged", "revised", "rejected") if any(getattr(r.result, name) for r in reports)]
+    shown = table("series", "from", "to", "new", *counted, "missing", left=3)
+    for report in reports:
+        span = report.wanted
+        missing = duration(report.missing.length / 1000) if report.missing else "-"
+        shown.add_row(
+            str(report.series),
+            day(span.start if span else None),
+            moment(span.end if span else None),
+            *(f"{getattr(report.result, name):,}" for name in ("inserted", *counted)),
+            missing if report.finished else "not looked at",
+        )
+    console.print(shown)
+    for report in reports:
+        if report.error is not None:
+            complain(f"{report.series}: {report.error}")
+    rejected = sum(report.result.rejected for report in reports)
+    if rejected:
+        note(f"{rejected:,} rows broke a rule and were set aside: see the table chandlery.rejected.")
+    if interrupted:
+        say(f"Interrupted after {requests:,} requests; everything shown as new is stored. Run the same again to go on.")
+    elif all(report.complete for report in reports):
+        say(f"Complete: nothing is missing. {requests:,} requests.")
+    else:
+        say(f"Incomplete after {requests:,} requests. Run the same again to fetch what is missing.")
+
+
+def _plain(report: SeriesReport) -> dict[str, Any]:
+    result = report.result
+    return {
+        "exchange": report.series.exchange,
+        "symbol": report.series.symbol,
+        "timeframe": report.series.timeframe.name,
+        "start_ms": report.wanted.start if report.wanted else None,
+        "end_ms": report.wanted.end if report.wanted else None,
+        "inserted": result.inserted,
+        "unchanged": result.unchanged,
+        "revised": result.revised,
+        "rejected": result.rejected,
+        "missing": [[span.start, span.end] for span in report.missing],
+        "complete": report.complete,
+        "error": str(report.error) if report.error else None,
+    }
+
+
+def _exit_code(reports: list[SeriesReport], interrupted: bool) -> ExitCode:
+    if interrupted:
+        return ExitCode.INTERRUPTED
+    errors = [report.error for report in reports if report.error is not None]
+    if errors and len(errors) == len(reports):
+        return exit_code_of(errors[0])
+    return ExitCode.COMPLETE if all(report.complete for report in reports) else ExitCode.INCOMPLETE

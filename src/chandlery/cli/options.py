@@ -1,0 +1,29 @@
+"""Options that several commands share, and the settings that follow from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from chandlery.settings import Settings
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The configuration file; otherwise ./config/workflow.json if it exists."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs instead of text for people.")]
+Since = Annotated[str | None, typer.Option(help="The first day or time, UTC, such as 2024-01-01. Included.")]
+Until = Annotated[
+    str | None, typer.Option(help="The last day or time, UTC. A day is included whole; otherwise excluded.")
+]
+BaseUrl = Annotated[str | None, typer.Option(help="Another exchange address, such as that of a simulator.")]
+
+
+def settings_from(config: Path | None, **overrides: object) -> Settings:
+    """Settings for one command. Names in ``overrides`` have two underscores for the dot: ``data__output``."""
+    from chandlery.settings import load_settings
+
+    return load_settings(config, overrides={name.replace("__", "."): value for name, value in overrides.items()})

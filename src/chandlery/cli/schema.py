@@ -1,0 +1,45 @@
+"""``chandlery schema``: make or upgrade the tables, or see which version they have."""
+
+from __future__ import annotations
+
+import typer
+
+from chandlery.cli.exits import ExitCode
+from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.screen import say, write_json
+
+app = typer.Typer(help="Make or upgrade the database's tables, or see which version they have.", no_args_is_help=True)
+
+
+@app.command()
+def apply(config: Config = None) -> None:
+    """Bring the tables to this program's version; safe to repeat, and to run twice at once."""
+    from chandlery.services.opening import open_storage
+    from chandlery.storage.schema import apply_schema, schema_status
+
+    with open_storage(settings_from(config)) as storage:
+        before = schema_status(storage.database)
+        after = apply_schema(storage.database)
+    if before.applied == after.applied:
+        say(f"The schema is at revision {after.applied} already.")
+    else:
+        say(f"The schema went from {before.applied or 'nothing'} to revision {after.applied}.")
+
+
+@app.command()
+def status(json: AsJson = False, config: Config = None) -> int:
+    """Compare the tables' version with this program's; exit code 1 if they differ."""
+    from chandlery.services.opening import open_storage
+    from chandlery.storage.schema import schema_status
+
+    with open_storage(settings_from(config)) as storage:
+        found = schema_status(storage.database)
+    if json:
+        write_json({"applied": found.applied, "head": found.head, "pending": found.pending, "too_new": found.too_new})
+    elif found.too_new:
+        say(f"The database has revision {found.applied}, this program knows {found.head}: install the newer chandlery.")
+    elif found.pending:
+        say(f"The database has {found.applied or 'no schema'}, this program needs {found.head}: chandlery schema apply")
+    else:
+        say(f"The schema is at revision {found.applied}, as this program needs it.")
+    return ExitCode.INCOMPLETE if found.pending or found.too_new else ExitCode.COMPLETE

@@ -1,0 +1,81 @@
+"""Writing for people: tables, times and numbers in one style; errors go to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from chandlery.domain.timeframe import UtcMs
+
+_WIDE = 200
+"""Columns for output into a file or a pipe, where nothing has to fit a window."""
+
+console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = _WIDE
+_errors = Console(stderr=True, highlight=False)
+
+
+def complain(message: str) -> None:
+    """One error, on standard error."""
+    _errors.print(f"[bold red]chandlery:[/] {_escaped(message)}", soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Something worth knowing that is no result, on standard error."""
+    _errors.print(f"[dim]{_escaped(message)}[/]", soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """A line of result."""
+    console.print(_escaped(message), soft_wrap=True)
+
+
+def write_json(value: Any) -> None:
+    """A result for programs, on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def table(*columns: str, left: int = 1, title: str | None = None) -> Table:
+    """An empty table whose first ``left`` columns are text and whose others are numbers."""
+    made = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold")
+    for position, name in enumerate(columns):
+        made.add_column(name, justify="left" if position < left else "right", no_wrap=position != len(columns) - 1)
+    return made
+
+
+def moment(time: UtcMs | None) -> str:
+    """A time as ``2024-01-31 12:00``, UTC; with seconds only where there are any."""
+    if time is None:
+        return "-"
+    from datetime import UTC, datetime
+
+    shown = datetime.fromtimestamp(time / 1000, UTC)
+    return shown.strftime("%Y-%m-%d %H:%M" if shown.second == 0 else "%Y-%m-%d %H:%M:%S")
+
+
+def day(time: UtcMs | None) -> str:
+    """The day of a time, UTC, as ``2024-01-31``."""
+    return moment(time)[:10]
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in its largest two units, such as ``2h 5m``."""
+    if seconds is None:
+        return "-"
+    left, parts = max(0, round(seconds)), []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,70 @@
+"""``chandlery status``: what is stored, what is missing, and how fresh it is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.screen import complain, console, day, duration, moment, say, table, write_json
+
+if TYPE_CHECKING:
+    from chandlery.services.status import SeriesStatus
+
+EXAMPLES = """
+Examples:
+
+  chandlery status
+
+  chandlery status BTC-USDT --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command(epilog=EXAMPLES)(status)
+
+
+def status(
+    symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols.")] = None,
+    json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Show every stored series: first, last, candles, coverage, gaps and lag."""
+    from chandlery.services.opening import open_storage
+    from chandlery.services.status import series_status
+
+    with open_storage(settings_from(config)) as storage:
+        storage.require_schema()
+        rows = series_status(storage, now=time.time_ns() // 1_000_000, symbols=symbols or ())
+    if json:
+        write_json([asdict(row) for row in rows])
+    elif rows:
+        draw(rows)
+    else:
+        say("Nothing is stored yet. Collect something: chandlery collect BTC-USDT --since 2024-01-01")
+
+
+def draw(rows: list[SeriesStatus]) -> None:
+    """Print a line a series."""
+    shown = table("series", "exchange", "first", "last", "candles", "coverage", "gaps", "lag", left=4)
+    for row in rows:
+        # rounded down, so that only what is complete reads as complete
+        coverage = f"{int(row.coverage * 10_000) / 100:.2f} %"
+        shown.add_row(
+            f"{row.symbol} {row.timeframe}",
+            row.exchange,
+            day(row.first),
+            moment(row.last),
+            f"{row.candles:,}",
+            f"[green]{coverage}[/]" if row.coverage == 1 else f"[yellow]{coverage}[/]",
+            str(len(row.gaps)),
+            duration(row.lag_s),
+        )
+    console.print(shown)
+    for row in rows:
+        if row.last_error:
+            complain(f"{row.symbol} {row.timeframe}: {row.last_error}")

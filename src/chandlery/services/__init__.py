@@ -1,0 +1,1 @@
+"""One verb each: what chandlery does for people, built from the floors below."""

@@ -1,0 +1,6 @@
+"""Collecting candles from an exchange into an output."""
+
+from chandlery.services.collect.collector import Collector
+from chandlery.services.collect.run import Progress, SeriesReport, Wanted
+
+__all__ = ["Collector", "Progress", "SeriesReport", "Wanted"]

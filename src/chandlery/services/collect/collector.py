@@ -1,0 +1,88 @@
+"""Collecting: for each series fetch what is wanted and not covered, and store every page as it comes.
+
+    missing = wanted - covered
+
+Resuming, extending to either side, repairing a hole and finding nothing to do are all this one subtraction. Memory
+does not grow with the length of a run, and a run can be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from chandlery.domain.instrument import Instrument, near_symbols
+from chandlery.domain.timeframe import Timeframe
+from chandlery.errors import DataNotFoundError
+from chandlery.exchange.source import CandleSource
+from chandlery.services.collect.run import Progress, Run, SeriesReport, Wanted
+from chandlery.services.collect.series import SeriesJob
+from chandlery.services.outputs import Output
+
+
+def _nobody_watches(_: Progress) -> None:
+    pass
+
+
+class Collector:
+    """Collects from one source into one output."""
+
+    def __init__(
+        self,
+        source: CandleSource,
+        output: Output,
+        *,
+        concurrency: int = 4,
+        watch: Callable[[Progress], None] = _nobody_watches,
+    ) -> None:
+        """``concurrency`` is how many series are under way at once; the rate of requests is the source's affair."""
+        self._source = source
+        self._output = output
+        self._concurrency = concurrency
+        self._watch = watch
+        self._run: Run | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Begin no further page; ``run`` returns when those under way are stored."""
+        self._stopped = True
+        if self._run is not None:
+            self._run.stopping.set()
+
+    async def run(self, wanted: Wanted) -> list[SeriesReport]:
+        """Collect everything wanted; a report a series, in the order asked for.
+
+        A failure of one series stands in its report and does not stop the others. Raises DataNotFoundError for a
+        symbol that the exchange does not list, naming near ones, and whatever keeps the output from storing.
+        """
+        run = self._run = Run(self._source, self._output, wanted, self._watch)
+        if self._stopped:
+            run.stopping.set()
+        turns = asyncio.Semaphore(self._concurrency)
+
+        async def take_turn(instrument: Instrument, timeframe: Timeframe) -> SeriesReport:
+            async with turns:
+                return await SeriesJob(run, instrument, timeframe).run()
+
+        try:
+            instruments = await self._listed(run)
+            run.now = await self._source.now()
+            run.progress.series_planned = len(instruments) * len(wanted.timeframes)
+            jobs = [take_turn(instrument, timeframe) for instrument in instruments for timeframe in wanted.timeframes]
+            reports = await asyncio.gather(*jobs)
+            if run.failure is not None:
+                raise run.failure
+            return reports
+        finally:
+            run.close()
+
+    async def _listed(self, run: Run) -> list[Instrument]:
+        listed = {instrument.symbol: instrument for instrument in await self._source.instruments()}
+        for symbol in run.wanted.symbols:
+            if symbol not in listed:
+                near = near_symbols(symbol, listed)
+                hint = f"Did you mean {' or '.join(near)}?" if near else ""
+                raise DataNotFoundError(f"{self._source.exchange} does not list {symbol}.", hint=hint)
+        chosen = [listed[symbol] for symbol in dict.fromkeys(run.wanted.symbols)]
+        await run.stored(self._output.prepare, chosen)
+        return chosen

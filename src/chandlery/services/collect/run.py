@@ -1,0 +1,110 @@
+"""What the jobs of one collection share: what is wanted, how far it got, and whether to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from chandlery.domain.instrument import Series
+from chandlery.domain.span import Span, Spans
+from chandlery.domain.timeframe import Timeframe, UtcMs
+from chandlery.errors import ChandleryError
+from chandlery.exchange.source import CandleSource
+from chandlery.services.outputs import Output
+from chandlery.storage.writer import SaveResult
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to collect: times in UTC milliseconds; ``since`` None is the start of history, ``until`` None is now."""
+
+    symbols: Sequence[str]
+    timeframes: Sequence[Timeframe]
+    since: UtcMs | None = None
+    until: UtcMs | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class SeriesReport:
+    """How one series came out; filled in while it is collected.
+
+    ``wanted`` is None if the exchange has nothing in the time asked for. ``missing`` is what is still not covered of
+    it at the end. ``finished`` is false if the run stopped before it could tell.
+    """
+
+    series: Series
+    wanted: Span | None = None
+    missing: Spans = field(default_factory=Spans)
+    pages: int = 0
+    result: SaveResult = field(default_factory=SaveResult)
+    error: ChandleryError | None = None
+    finished: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything wanted is covered now."""
+        return self.finished and not self.missing and self.error is None
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What a run has done so far, for whoever draws it; the collector updates it in place.
+
+    ``pages_planned`` grows as series are planned; ``under_way`` are the series being collected now.
+    """
+
+    series_planned: int = 0
+    series_done: int = 0
+    pages_planned: int = 0
+    pages_done: int = 0
+    result: SaveResult = field(default_factory=SaveResult)
+    under_way: list[Series] = field(default_factory=list)
+
+
+class Run:
+    """What the jobs of one run share: where from, where to, how far, and whether to stop."""
+
+    def __init__(self, source: CandleSource, output: Output, wanted: Wanted, watch: Callable[[Progress], None]) -> None:
+        self.source = source
+        self.output = output
+        self.wanted = wanted
+        self.progress = Progress()
+        self.stopping = asyncio.Event()
+        self.failure: ChandleryError | None = None
+        self.now: UtcMs = 0
+        self._watch = watch
+        # the stores are synchronous; their threads are ours, so that a store that hangs blocks nobody else's
+        self._threads = ThreadPoolExecutor(thread_name_prefix="chandlery-store", max_workers=16)
+
+    def fail(self, error: ChandleryError) -> None:
+        """Nothing more can be stored: stop all jobs; ``Collector.run`` raises the first such error."""
+        self.failure = self.failure or error
+        self.stopping.set()
+
+    def moved(self) -> None:
+        """Tell the watcher that the progress changed."""
+        self._watch(self.progress)
+
+    async def stored(self, work: Callable[..., T], *arguments: object) -> T:
+        """Run a blocking call of the output in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def unless_stopped(self, fetch: Awaitable[T]) -> T | None:
+        """The outcome of ``fetch``, or None if the run stops before: a fetch is given up, a write never."""
+        task = asyncio.ensure_future(fetch)
+        stopping = asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return await task if task.done() else None
+        finally:
+            stopping.cancel()
+            task.cancel()
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._threads.shutdown(wait=False)

@@ -1,0 +1,163 @@
+"""One series of a collection: claim it, subtract, and let several pages be fetched, judged and stored at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+from chandlery.domain.candle import Rejected
+from chandlery.domain.instrument import Instrument, Series
+from chandlery.domain.rules import judge
+from chandlery.domain.span import Span, Spans
+from chandlery.domain.timeframe import Timeframe, UtcMs
+from chandlery.errors import ChandleryError, DatabaseError, StorageError
+from chandlery.exchange.source import Page
+from chandlery.services.collect.run import Run, SeriesReport
+from chandlery.storage.writer import Delivery, SaveResult
+
+_LANES = 6
+"""Pages of one series under way at once: enough to keep the permitted rate over a slow line."""
+
+_ASK_FOR_CLAIM_EVERY_S = 0.5
+
+
+class SeriesJob:
+    """Collects one series for a run. A broken store fails the run; anything else fails this series alone."""
+
+    def __init__(self, run: Run, instrument: Instrument, timeframe: Timeframe) -> None:
+        self._run = run
+        self._instrument = instrument
+        self._series = Series(run.source.exchange, instrument.symbol, timeframe)
+        self._report = SeriesReport(series=self._series)
+        self._storing = asyncio.Lock()
+
+    async def run(self) -> SeriesReport:
+        """Collect what is missing. Never raises: the report, or the run's failure, says what went wrong."""
+        self._run.progress.under_way.append(self._series)
+        try:
+            await self._collect_when_claimed()
+        except (DatabaseError, StorageError) as error:
+            self._run.fail(error)
+        except ChandleryError as error:
+            await self._failed(error)
+        self._run.progress.under_way.remove(self._series)
+        self._run.progress.series_done += 1
+        self._run.moved()
+        return self._report
+
+    async def _collect_when_claimed(self) -> None:
+        while not self._run.stopping.is_set():
+            async with self._claim() as claimed:
+                if claimed:
+                    await self._collect()
+                    return
+            # another collector has the series; what he leaves is ours
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._run.stopping.wait(), _ASK_FOR_CLAIM_EVERY_S)
+
+    @contextlib.asynccontextmanager
+    async def _claim(self) -> AsyncIterator[bool]:
+        claim = self._run.output.claim(self._series)
+        claimed = await self._run.stored(claim.__enter__)
+        try:
+            yield claimed
+        finally:
+            await self._run.stored(claim.__exit__, None, None, None)
+
+    async def _collect(self) -> None:
+        span = await self._span()
+        if span is not None:
+            self._report.wanted = span
+            pages = list(self._run.source.pages(self._series, await self._missing(span)))
+            if self._run.output.oldest_first:
+                pages.reverse()
+            self._run.progress.pages_planned += len(pages)
+            await self._collect_pages(pages)
+            self._report.missing = await self._missing(span)
+        self._report.finished = span is not None or not self._run.stopping.is_set()
+
+    async def _collect_pages(self, pages: list[Span]) -> None:
+        ahead = iter(pages)
+        lanes = [self._lane(ahead) for _ in range(min(_LANES, len(pages)))]
+        outcomes = await asyncio.gather(*lanes, return_exceptions=True)
+        await self._count(await self._run.stored(self._run.output.finish, self._series))
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def _lane(self, ahead: Iterator[Span]) -> None:
+        """Take the next page until none is left; a failure empties what is ahead, so that all lanes end."""
+        try:
+            for asked in ahead:
+                page = await self._run.unless_stopped(self._run.source.page(self._instrument, self._series, asked))
+                if page is None:
+                    return
+                async with self._storing:
+                    await self._count(await self._run.stored(self._store, page))
+                self._report.pages += 1
+                self._run.progress.pages_done += 1
+                self._run.moved()
+        except ChandleryError:
+            for _ in ahead:
+                pass
+            raise
+
+    def _store(self, page: Page) -> SaveResult:
+        verdict = judge(page.rows, now=self._run.now, raw=page.raw)
+        delivery = Delivery(
+            batch=verdict.accepted,
+            # a row that was refused is not known, so its bar is asked for again another time
+            covered=page.answered - _bars_of(verdict.rejected),
+            rejected=verdict.rejected,
+            repeated=verdict.repeated,
+        )
+        return self._run.output.save(delivery)
+
+    async def _count(self, result: SaveResult) -> None:
+        self._report.result += result
+        self._run.progress.result += result
+
+    async def _span(self) -> Span | None:
+        """What is wanted of this series: whole, closed bars that the exchange can have; None if there are none."""
+        now, until = self._run.now, self._run.wanted.until
+        end = self._series.timeframe.floor(now if until is None else min(until, now))
+        start = await self._run.unless_stopped(self._start())
+        return self._series.timeframe.aligned(Span(start, end)) if start is not None and start < end else None
+
+    async def _start(self) -> UtcMs | None:
+        """From where on: ``since``, but not before the beginning of history, which is probed once."""
+        since = self._run.wanted.since
+        beginning = await self._run.stored(self._run.output.beginning, self._series)
+        if beginning is None:
+            if since is not None and await self._history_reaches(since):
+                return since
+            beginning = await self._run.source.history_start(self._series)
+            if beginning is None:
+                return None
+            await self._run.stored(self._run.output.remember_beginning, self._series, beginning)
+        return beginning if since is None else max(since, beginning)
+
+    async def _history_reaches(self, since: UtcMs) -> bool:
+        """Whether there is history at ``since``, as one look at the ledger or one request tells."""
+        if since in await self._run.stored(self._run.output.covered, self._series):
+            return True
+        return await self._run.source.reaches_back_to(self._series, since)
+
+    async def _missing(self, span: Span) -> Spans:
+        return Spans([span]) - await self._run.stored(self._run.output.covered, self._series)
+
+    async def _failed(self, error: ChandleryError) -> None:
+        self._report.error = error
+        what = {"message": str(error), "class": type(error).__name__}
+        try:
+            await self._run.stored(self._run.output.remember_error, self._series, what)
+        except (DatabaseError, StorageError) as failure:
+            self._run.fail(failure)
+
+
+def _bars_of(rejected: Rejected) -> Spans:
+    """The bars that rejected rows were about, where their time could be read."""
+    timeframe = rejected.series.timeframe
+    opens = [timeframe.floor(time) for time in rejected.open_time if time is not None]
+    return Spans(Span(open_time, timeframe.close_of(open_time)) for open_time in opens)

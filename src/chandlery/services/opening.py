@@ -1,0 +1,97 @@
+"""From settings to working parts: the exchange, the stores, and the embedded server where no other is configured."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from chandlery.settings import Settings
+from chandlery.storage.database import DatabaseOptions
+from chandlery.storage.postgres import PostgreSQLStorage
+
+if TYPE_CHECKING:
+    from chandlery.exchange.okx.settings import OkxSettings
+    from chandlery.services.outputs import CsvOutput, Output
+
+
+@contextlib.contextmanager
+def open_storage(settings: Settings, *, exchange: str | None = None) -> Iterator[PostgreSQLStorage]:
+    """The configured database, or the embedded server with its schema brought up to date.
+
+    Raises ConfigurationError or DatabaseError.
+    """
+    from chandlery.storage.embedded import EmbeddedServer, default_folder
+    from chandlery.storage.schema import apply_schema
+
+    chosen = settings.database
+    config = chosen.postgres()
+    with contextlib.ExitStack() as stack:
+        if config is not None:
+            conninfo = config.conninfo()
+        else:
+            folder = settings.data.folder or default_folder()
+            conninfo = stack.enter_context(EmbeddedServer(folder)).conninfo
+        storage = PostgreSQLStorage(
+            conninfo,
+            DatabaseOptions(
+                **{f.name: getattr(chosen, f.name) for f in fields(DatabaseOptions) if hasattr(chosen, f.name)}
+            ),
+            exchange=exchange,
+            on_revision=chosen.on_revision,
+            batch_size=chosen.batch_size,
+            supported_intervals=chosen.supported_intervals,
+        )
+        stack.enter_context(storage)
+        if config is None:  # nobody else decides about our own server
+            apply_schema(storage.database)
+        yield storage
+
+
+@contextlib.contextmanager
+def open_output(settings: Settings) -> Iterator[Output]:
+    """Where candles go by the one setting ``data.output``: PostgreSQL, CSV files, or both."""
+    from chandlery.services.outputs import BothOutputs, PostgresOutput
+
+    choice = settings.data.output
+    if choice == "csv":
+        yield _csv_output(settings)
+        return
+    with open_storage(settings) as storage:
+        storage.require_schema()
+        # collecting waits for a database that is away as long as it takes; Ctrl-C ends the wait
+        storage.database.persistence.patience_s = math.inf
+        postgres = PostgresOutput(storage)
+        yield BothOutputs(postgres, _csv_output(settings)) if choice == "both" else postgres
+
+
+def _csv_output(settings: Settings) -> CsvOutput:
+    from chandlery.services.outputs import CsvOutput
+    from chandlery.storage.csv_files import CsvStore
+
+    return CsvOutput(CsvStore(settings.data.csv_folder))
+
+
+def okx_settings(settings: Settings) -> OkxSettings:
+    """How to reach the exchange."""
+    from chandlery.exchange.okx.settings import Endpoint, OkxSettings
+    from chandlery.exchange.pacing import RateLimit
+
+    chosen = settings.data_collection
+    requests = {
+        Endpoint.CANDLES: chosen.candles_limit,
+        Endpoint.HISTORY_CANDLES: chosen.history_limit,
+        Endpoint.INSTRUMENTS: chosen.instruments_limit,
+        Endpoint.TIME: chosen.time_limit,
+    }
+    return OkxSettings(
+        base_url=chosen.base_url,
+        demo=chosen.demo,
+        share=chosen.rate_share,
+        page_size=chosen.page_size,
+        limits={endpoint: RateLimit(requests=count, window_s=2.0) for endpoint, count in requests.items()},
+        timeout_s=chosen.request_timeout_s,
+        attempts=chosen.attempts,
+    )

@@ -1,0 +1,198 @@
+"""Where collected candles go: PostgreSQL, CSV files, or both; the collector sees one thing that knows its coverage."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from chandlery.domain.candle import CandleBatch
+from chandlery.domain.instrument import Instrument, Series
+from chandlery.domain.span import Spans
+from chandlery.domain.timeframe import UtcMs
+from chandlery.storage.writer import Delivery, SaveResult
+
+if TYPE_CHECKING:
+    from chandlery.storage.csv_files import CsvStore
+    from chandlery.storage.postgres import PostgreSQLStorage
+
+_CANDLES_IN_HAND = 6_000
+"""CSV pages are joined up to this many candles before the file is touched."""
+
+
+class Output(Protocol):
+    """A place that keeps candles and knows which spans it has. All methods block; call them from a thread."""
+
+    oldest_first: bool
+    """Whether it is cheaper to be given a series from its beginning."""
+
+    def prepare(self, instruments: Sequence[Instrument]) -> None:
+        """Take note of what the exchange lists."""
+        ...
+
+    def covered(self, series: Series) -> Spans:
+        """The spans that need not be asked for again."""
+        ...
+
+    def beginning(self, series: Series) -> UtcMs | None:
+        """The proved start of history, if it is remembered."""
+        ...
+
+    def remember_beginning(self, series: Series, begins_at: UtcMs) -> None:
+        """Keep the proved start of history."""
+        ...
+
+    def remember_error(self, series: Series, error: Mapping[str, Any]) -> None:
+        """Keep what went wrong with a series."""
+        ...
+
+    def claim(self, series: Series) -> contextlib.AbstractContextManager[bool]:
+        """Take the series for this collector; false if another one has it."""
+        ...
+
+    def save(self, delivery: Delivery) -> SaveResult:
+        """Store a page: all of it or nothing."""
+        ...
+
+    def finish(self, series: Series) -> SaveResult:
+        """No more of this series comes now: nothing may stay in memory only; what that stored."""
+        ...
+
+
+class PostgresOutput:
+    """The database: its ledger says what is covered."""
+
+    oldest_first = False
+
+    def __init__(self, storage: PostgreSQLStorage) -> None:
+        self._storage = storage
+
+    def prepare(self, instruments: Sequence[Instrument]) -> None:
+        """Refresh the catalogue of instruments."""
+        self._storage.catalog.refresh(instruments)
+
+    def covered(self, series: Series) -> Spans:
+        """The ledger's spans."""
+        return self._storage.ledger.covered(series)
+
+    def beginning(self, series: Series) -> UtcMs | None:
+        """As the ledger remembers it."""
+        return self._storage.ledger.beginning(series)
+
+    def remember_beginning(self, series: Series, begins_at: UtcMs) -> None:
+        """In the ledger."""
+        self._storage.ledger.remember_beginning(series, begins_at)
+
+    def remember_error(self, series: Series, error: Mapping[str, Any]) -> None:
+        """In the ledger."""
+        self._storage.ledger.remember_error(series, error)
+
+    def claim(self, series: Series) -> contextlib.AbstractContextManager[bool]:
+        """By an advisory lock."""
+        return self._storage.ledger.claim(series)
+
+    def save(self, delivery: Delivery) -> SaveResult:
+        """Candles, revisions, rejected rows and coverage in one transaction."""
+        return self._storage.writer.write([delivery])
+
+    def finish(self, series: Series) -> SaveResult:  # noqa: ARG002
+        """Every page was committed as it came."""
+        return SaveResult()
+
+
+class CsvOutput:
+    """One file a series: covered is what the file holds. Pages are joined before the file is touched."""
+
+    oldest_first = True
+
+    def __init__(self, store: CsvStore) -> None:
+        self._store = store
+        self._in_hand: dict[Series, list[CandleBatch]] = {}
+
+    def prepare(self, instruments: Sequence[Instrument]) -> None:
+        """Files need no catalogue."""
+
+    def covered(self, series: Series) -> Spans:
+        """The runs of candles on file."""
+        return self._store.spans(series)
+
+    def beginning(self, series: Series) -> UtcMs | None:  # noqa: ARG002
+        """Files remember none: it is probed in each run."""
+        return None
+
+    def remember_beginning(self, series: Series, begins_at: UtcMs) -> None:
+        """Files remember none."""
+
+    def remember_error(self, series: Series, error: Mapping[str, Any]) -> None:
+        """Files remember none."""
+
+    def claim(self, series: Series) -> contextlib.AbstractContextManager[bool]:  # noqa: ARG002
+        """Files are locked while they are written; two collectors of one series merge."""
+        return contextlib.nullcontext(True)
+
+    def save(self, delivery: Delivery) -> SaveResult:
+        """Take the page in hand; full hands are merged into the file."""
+        series = delivery.batch.series
+        pages = self._in_hand.setdefault(series, [])
+        pages.append(delivery.batch)
+        rejected = len(delivery.rejected) if delivery.rejected else 0
+        if sum(map(len, pages)) < _CANDLES_IN_HAND:
+            return SaveResult(rejected=rejected)
+        return self._merge(series) + SaveResult(rejected=rejected)
+
+    def finish(self, series: Series) -> SaveResult:
+        """Merge what is in hand."""
+        return self._merge(series)
+
+    def _merge(self, series: Series) -> SaveResult:
+        pages = self._in_hand.pop(series, [])
+        ordered = sorted((page for page in pages if len(page)), key=lambda page: int(page.open_time[0]))
+        counts = self._store.save(CandleBatch.joined(series, ordered))
+        return SaveResult(inserted=counts.inserted, unchanged=counts.unchanged, revised=counts.revised)
+
+
+class BothOutputs:
+    """PostgreSQL and CSV files: a span is covered when both have it."""
+
+    oldest_first = True
+
+    def __init__(self, postgres: PostgresOutput, csv: CsvOutput) -> None:
+        self._postgres = postgres
+        self._csv = csv
+
+    def prepare(self, instruments: Sequence[Instrument]) -> None:
+        """The catalogue is the database's."""
+        self._postgres.prepare(instruments)
+
+    def covered(self, series: Series) -> Spans:
+        """What neither lacks."""
+        return self._postgres.covered(series) & self._csv.covered(series)
+
+    def beginning(self, series: Series) -> UtcMs | None:
+        """As the ledger remembers it."""
+        return self._postgres.beginning(series)
+
+    def remember_beginning(self, series: Series, begins_at: UtcMs) -> None:
+        """In the ledger."""
+        self._postgres.remember_beginning(series, begins_at)
+
+    def remember_error(self, series: Series, error: Mapping[str, Any]) -> None:
+        """In the ledger."""
+        self._postgres.remember_error(series, error)
+
+    @contextlib.contextmanager
+    def claim(self, series: Series) -> Iterator[bool]:
+        """The database decides."""
+        with self._postgres.claim(series) as claimed:
+            yield claimed
+
+    def save(self, delivery: Delivery) -> SaveResult:
+        """First the database, which counts; then the file."""
+        result = self._postgres.save(delivery)
+        self._csv.save(delivery)
+        return result
+
+    def finish(self, series: Series) -> SaveResult:
+        """Merge what the files still lack; the database has it all."""
+        self._csv.finish(series)
+        return SaveResult()
