@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 from bisect import bisect_left
 
@@ -52,7 +53,7 @@ def test_nor_does_a_long_run_of_work_after_idleness(share: float) -> None:
 def test_two_requests_never_come_closer_than_three_quarters_of_an_interval(limit: RateLimit, late: list[float]) -> None:
     pacer = Pacer(limit)
     times = starts(pacer, [0.0] * len(late), late)
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     assert min(gaps) >= CLOSEST * pacer.interval_s * (1 - 1e-6)
 
 
@@ -68,7 +69,7 @@ def test_with_work_at_hand_it_keeps_the_permitted_rate_in_spite_of_a_late_timer(
 def test_an_idle_hour_earns_one_request_of_credit_and_no_burst() -> None:
     pacer = Pacer(RateLimit(requests=40, window_s=2.0))
     times = starts(pacer, [0.0, 3600.0, 0.0, 0.0, 0.0], [0.0] * 5)
-    gaps = [(later - earlier) / pacer.interval_s for earlier, later in zip(times[1:], times[2:], strict=False)]
+    gaps = [(later - earlier) / pacer.interval_s for earlier, later in itertools.pairwise(times)]
     assert min(gaps) >= CLOSEST - 1e-6
     assert sum(gaps) >= len(gaps) - 1 - 1e-6
 

@@ -1,0 +1,40 @@
+"""Where a history begins: a binary search over the grid of bars that asks one question again and again.
+
+"Is there a candle older than this time?" has one answer up to the first candle and the other one after it, whatever
+holes the history has, and so about log2 of the bars since 1970 (27 questions for one-minute bars) find the exact bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from chandlery.domain.timeframe import Timeframe, UtcMs
+
+NewestBefore = Callable[[UtcMs | None], Awaitable[UtcMs | None]]
+"""The open time of the newest candle older than a time (None: of all candles), or None if there is none."""
+
+
+async def first_open_time(timeframe: Timeframe, newest_before: NewestBefore) -> UtcMs | None:
+    """The open time of the first candle there is, or None if there is none at all.
+
+    The end of the search is asked once more: one wrong "nothing older" must not cost years of history.
+    """
+    older = await newest_before(None)
+    first: UtcMs | None = None
+    while older is not None:
+        first = await _oldest_from(timeframe, timeframe.ordinal(older), newest_before)
+        older = await newest_before(first)
+    return first
+
+
+async def _oldest_from(timeframe: Timeframe, known: int, newest_before: NewestBefore) -> UtcMs:
+    """Bisect between the epoch and bar number ``known``, which holds a candle."""
+    empty_before = timeframe.ordinal(0)
+    while empty_before < known:
+        middle = (empty_before + known + 1) // 2
+        older = await newest_before(timeframe.open_at(middle))
+        if older is None:
+            empty_before = middle
+        else:
+            known = timeframe.ordinal(older)
+    return timeframe.open_at(known)

@@ -1,0 +1,170 @@
+"""OKX as a source of candles, over its public REST endpoints; no account or key is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Self
+
+import msgspec
+import numpy as np
+
+from chandlery.domain.instrument import Instrument, Kind, Series
+from chandlery.domain.span import Span, Spans
+from chandlery.domain.timeframe import UtcMs
+from chandlery.errors import BadPage
+from chandlery.exchange.okx import paging, wire
+from chandlery.exchange.okx.probing import first_open_time
+from chandlery.exchange.okx.session import Clock, OkxSession, OnEvent, Sleep
+from chandlery.exchange.okx.settings import Endpoint, OkxSettings
+from chandlery.exchange.okx.wire import CandleAnswer
+from chandlery.exchange.source import CandleSource, Page
+
+
+class OkxSource(CandleSource):
+    """OKX, or a simulator that speaks its protocol. Use it with ``async with``.
+
+    ``on_event`` hears of every request. ``wall_clock`` gives this machine's seconds since 1970 and serves only to tell
+    how far it is off; ``clock``, ``sleep`` and ``rng`` serve pacing and retries, see ``OkxSession``.
+    """
+
+    def __init__(
+        self,
+        settings: OkxSettings | None = None,
+        *,
+        on_event: OnEvent | None = None,
+        wall_clock: Clock = time.time,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.settings = settings or OkxSettings()
+        self.exchange = self.settings.exchange
+        self._session = OkxSession(self.settings, on_event=on_event, clock=clock, sleep=sleep, rng=rng)
+        self._wall_clock, self._clock = wall_clock, clock
+        self._offset_s = self._told_time_s = 0.0
+        self._told_at = float("-inf")
+        self._asking_time = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._session.__aexit__(*error)
+
+    @property
+    def requests(self) -> Counter[Endpoint]:
+        """Attempts made so far, per endpoint."""
+        return self._session.requests
+
+    @property
+    def clock_offset_s(self) -> float:
+        """The exchange's clock minus ours, as last measured; 0 before the first measurement."""
+        return self._offset_s
+
+    async def now(self) -> UtcMs:
+        """The exchange's clock, from its last answer and the time since; asked anew once that answer is old.
+
+        A step of this machine's clock does not move it. It lags by the way of that answer through the network, and so
+        never runs ahead of the exchange.
+        """
+        async with self._asking_time:
+            if self._clock() - self._told_at >= self.settings.clock_age_s:
+                await self._session.get(Endpoint.TIME, {}, self._set_clock)
+        return round((self._told_time_s + self._clock() - self._told_at) * 1000)
+
+    def _set_clock(self, data: msgspec.Raw) -> None:
+        self._told_time_s, self._told_at = wire.server_time(data) / 1000, self._clock()
+        self._offset_s = self._told_time_s - self._wall_clock()
+
+    async def instruments(self) -> Sequence[Instrument]:
+        """All spot, swap and futures instruments; delisted ones are absent."""
+        read = partial(wire.instruments, exchange=self.exchange)
+        answers = [
+            await self._session.get(Endpoint.INSTRUMENTS, {"instType": wire.TYPE_NAMES[kind]}, read) for kind in Kind
+        ]
+        return [instrument for answer in answers for instrument in answer]
+
+    def pages(self, series: Series, missing: Spans) -> Iterable[Span]:
+        """``missing`` cut into spans of at most one page each, newest first; they may be asked in any order."""
+        return paging.pages(series.timeframe, missing, self.settings.page_size)
+
+    async def history_start(self, series: Series) -> UtcMs | None:
+        """The open time of the first candle of a series, exact to the bar; None if there is none.
+
+        A listing of the last minutes is not in the history yet and is looked for among the recent candles.
+        """
+        for endpoint in (Endpoint.HISTORY_CANDLES, Endpoint.CANDLES):
+            start = await first_open_time(series.timeframe, partial(self._newest_before, endpoint, series))
+            if start is not None:
+                return start
+        return None
+
+    async def reaches_back_to(self, series: Series, time: UtcMs) -> bool:
+        """Whether the history has a candle that opens at ``time`` or before; one request."""
+        return await self._newest_before(Endpoint.HISTORY_CANDLES, series, series.timeframe.close_of(time)) is not None
+
+    async def _newest_before(self, endpoint: Endpoint, series: Series, time: UtcMs | None) -> UtcMs | None:
+        bound = {} if time is None else {"after": time}
+
+        def read(data: msgspec.Raw) -> UtcMs | None:
+            opens = wire.open_times(data)
+            if len(opens) > 1 or (time is not None and (opens >= time).any()):
+                raise BadPage(f"OKX was asked for one {series} candle older than {time} and sent others.")
+            return int(opens[0]) if len(opens) else None
+
+        return await self._session.get(endpoint, _names(series) | bound | {"limit": 1}, read)
+
+    async def page(self, instrument: Instrument, series: Series, asked: Span) -> Page:
+        """The candles of one span from ``pages``. Bars without a row are asked for once more, of the history.
+
+        Bars that are absent again have no candle and count as answered, but for those that closed a moment ago.
+        From the first unconfirmed candle on nothing counts as answered and no row is kept.
+        """
+        timeframe, now = series.timeframe, await self.now()
+        recent = paging.is_recent(timeframe, asked, now)
+        answer = await self._ask(instrument, series, asked, Endpoint.CANDLES if recent else Endpoint.HISTORY_CANDLES)
+
+        holes = paging.holes(timeframe, asked, answer.rows.open_time)
+        settled_until = paging.settled_until(timeframe, now)
+        doubtful = paging.before(min(settled_until, _confirmed_until(answer, asked)), holes).hull
+        if doubtful is not None:
+            again = await self._ask(instrument, series, doubtful, Endpoint.HISTORY_CANDLES)
+            answer = answer.followed_by(_without(answer, again))
+
+        confirmed_until = _confirmed_until(answer, asked)
+        kept = answer.take(answer.rows.open_time < confirmed_until)
+        proved = Spans([asked]) - paging.since(settled_until, holes)
+        return Page(asked=asked, rows=kept.rows, answered=paging.before(confirmed_until, proved), raw=kept.raw)
+
+    async def _ask(self, instrument: Instrument, series: Series, asked: Span, endpoint: Endpoint) -> CandleAnswer:
+        window = paging.Window.of(series.timeframe, asked)
+        bounds = {"after": window.after, "before": window.before, "limit": window.page_size}
+
+        def read(data: msgspec.Raw) -> CandleAnswer:
+            answer = wire.candles(data, series, instrument.kind)
+            paging.check(series.timeframe, asked, answer.rows.open_time)
+            return answer
+
+        return await self._session.get(endpoint, _names(series) | bounds, read)
+
+
+def _names(series: Series) -> dict[str, str | int]:
+    return {"instId": series.symbol, "bar": wire.bar(series.timeframe)}
+
+
+def _confirmed_until(answer: CandleAnswer, asked: Span) -> UtcMs:
+    """The open time of the first unconfirmed candle, or the end of what was asked."""
+    unconfirmed = answer.rows.open_time[~answer.confirmed]
+    return int(unconfirmed.min()) if len(unconfirmed) else asked.end
+
+
+def _without(known: CandleAnswer, again: CandleAnswer) -> CandleAnswer:
+    """The rows of ``again`` whose bars are not in ``known``."""
+    ordinal = known.rows.series.timeframe.ordinal
+    return again.take(~np.isin(ordinal(again.rows.open_time), ordinal(known.rows.open_time)))

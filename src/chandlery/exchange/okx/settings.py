@@ -1,0 +1,96 @@
+"""What a connection to OKX needs to know, and the limits that OKX documents."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from chandlery.domain.resilience import Backoff
+from chandlery.errors import ConfigurationError
+from chandlery.exchange.okx.paging import LARGEST_PAGE
+from chandlery.exchange.pacing import RateLimit
+
+
+class Endpoint(StrEnum):
+    """The public endpoints in use; the value is the path."""
+
+    CANDLES = "/api/v5/market/candles"
+    HISTORY_CANDLES = "/api/v5/market/history-candles"
+    INSTRUMENTS = "/api/v5/public/instruments"
+    TIME = "/api/v5/public/time"
+
+
+DOCUMENTED_LIMITS: Mapping[Endpoint, RateLimit] = MappingProxyType(
+    {
+        Endpoint.CANDLES: RateLimit(requests=40, window_s=2.0),
+        Endpoint.HISTORY_CANDLES: RateLimit(requests=20, window_s=2.0),
+        Endpoint.INSTRUMENTS: RateLimit(requests=20, window_s=2.0),
+        Endpoint.TIME: RateLimit(requests=10, window_s=2.0),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OkxSettings:
+    """How to reach OKX and how hard to try.
+
+    ``share`` is the part of each rate limit to use, at most 1. ``attempts`` is how often one request is tried in all;
+    ``patience_s`` how long it waits, once the host no longer answers at all, before it gives up. ``timeout_s`` and
+    ``connect_timeout_s`` bound one try; ``largest_body`` is in bytes, after decompression; ``longest_retry_after_s``
+    caps what a Retry-After header may ask for; ``clock_age_s`` is the age at which the measured difference between
+    the exchange's clock and ours is measured anew. Raises ConfigurationError for what cannot be.
+    """
+
+    base_url: str = "https://openapi.okx.com"
+    demo: bool = False
+    share: float = 0.9
+    page_size: int = LARGEST_PAGE
+    limits: Mapping[Endpoint, RateLimit] = field(default_factory=lambda: DOCUMENTED_LIMITS)
+    timeout_s: float = 10.0
+    connect_timeout_s: float = 5.0
+    attempts: int = 8
+    patience_s: float = 120.0
+    backoff: Backoff = field(default_factory=Backoff)
+    largest_body: int = 16 * 2**20
+    longest_retry_after_s: float = 60.0
+    clock_age_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        _require(_is_http_url(self.base_url), f"base_url {self.base_url!r} is not an http or https address.")
+        _require(0 < self.share <= 1, f"share must be above 0 and at most 1, not {self.share}.")
+        _require(0 < self.page_size <= LARGEST_PAGE, f"page_size must be 1 to {LARGEST_PAGE}, not {self.page_size}.")
+        _require(self.attempts >= 1, f"attempts must be at least 1, not {self.attempts}.")
+        _require(set(self.limits) == set(Endpoint), "limits must name every endpoint.")
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether ``base_url`` is this machine itself, where only a simulator can answer."""
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+    @property
+    def exchange(self) -> str:
+        """The name under which candles are stored: simulated and demo candles never meet real ones."""
+        if self.is_simulated:
+            return "okx-simulated"
+        return "okx-demo" if self.demo else "okx"
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigurationError(message)
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
