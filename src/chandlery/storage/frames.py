@@ -1,0 +1,95 @@
+"""The door for pandas: frames in, understood or refused; candles out.
+
+given = rows_from_frame(frame, series)       # then the rules of chandlery.domain.rules
+given = rows_from_records(records, "okx")    # dicts of many series at once
+frame = candles_frame(candles)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from chandlery.domain.candle import CandleRows
+from chandlery.domain.instrument import Series, canonical_symbol
+from chandlery.errors import DataValidationError
+from chandlery.storage.bounds import parse_bound
+from chandlery.storage.columns import PlainColumn, plain
+from chandlery.storage.records import RecordRows, Refused, rows_from_records
+from chandlery.storage.tables import SPELLINGS, FrameRows, frame_rows, raw_text, read_table, spelled
+
+__all__ = [
+    "FrameRows",
+    "RecordRows",
+    "Refused",
+    "candles_frame",
+    "parse_bound",
+    "rows_from_frame",
+    "rows_from_records",
+]
+
+_CANDLE_THINGS = tuple(thing for thing in SPELLINGS if thing not in ("symbol", "timeframe"))
+_NS_PER_MS = 1_000_000
+
+
+def rows_from_frame(frame: pd.DataFrame, series: Series) -> FrameRows:
+    """The candles of one series in a frame; columns of doubles are taken without a copy.
+
+    The time is a column ``timestamp``, ``open_time``, ``ts``, ``date`` or ``datetime``, or the index; ``open`` or
+    ``open_price`` and so on; ``volume`` or ``base_volume``; ``quote_volume`` and ``confirmed`` if known. Rows that
+    cannot be read are rejected; a frame that cannot be understood as a whole raises DataValidationError.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise DataValidationError(f"expected a pandas DataFrame, not {type(frame).__name__}.")
+    if not len(frame) and not len(frame.columns):
+        frame = pd.DataFrame({spellings[0]: [] for spellings in SPELLINGS.values()})
+    frame = _with_time_column(frame)
+    names = spelled(frame.columns, _CANDLE_THINGS)
+    _refuse_other_series(frame, series)
+    columns = {thing: _column(frame, name) for thing, name in names.items()}
+    return frame_rows(read_table(columns, names), series, lambda row: raw_text(frame.iloc[row].to_dict()))
+
+
+def candles_frame(candles: CandleRows) -> pd.DataFrame:
+    """Candles as a frame: ``timestamp`` (datetime64[ns, UTC]), open, high, low, close, ``volume`` (base currency),
+    ``quote_volume`` (NaN where not told). The columns share the candles' memory.
+    """
+    times = pd.DatetimeIndex((candles.open_time * _NS_PER_MS).view("M8[ns]")).tz_localize("UTC")
+    columns = {name: column for name, column in candles.columns().items() if name != "open_time"}
+    columns = {"volume" if name == "base_volume" else name: column for name, column in columns.items()}
+    return pd.DataFrame({"timestamp": times, **columns}, copy=False)
+
+
+def _with_time_column(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its index as a column, if the index is what tells the time."""
+    spellings = SPELLINGS["open_time"]
+    is_time = isinstance(frame.index, pd.DatetimeIndex) or frame.index.name in spellings
+    if not is_time:
+        return frame
+    others = [str(name) for name in frame.columns if name in spellings]
+    if others:
+        raise DataValidationError(
+            f"the index and the column {others[0]} both say what the timestamp is.",
+            hint="Drop one: frame.reset_index(drop=True).",
+        )
+    columns: dict[Any, Any] = {spellings[0]: frame.index.to_series(index=frame.index)}
+    return pd.concat([pd.DataFrame(columns, copy=False), frame], axis=1)
+
+
+def _column(frame: pd.DataFrame, name: str) -> PlainColumn:
+    return plain(frame.iloc[:, list(frame.columns).index(name)], name)
+
+
+def _refuse_other_series(frame: pd.DataFrame, series: Series) -> None:
+    """A frame with candles of something else must not be stored under the wrong name."""
+    expected = {"symbol": series.symbol, "timeframe": series.timeframe.name}
+    for thing, own in expected.items():
+        for name in (name for name in frame.columns if name in SPELLINGS[thing]):
+            for value in frame[name].drop_duplicates().tolist():
+                found = canonical_symbol(value) if thing == "symbol" else str(value)
+                if found != own:
+                    raise DataValidationError(
+                        f"the column {name} holds {found}, but the frame was given as {own}.",
+                        hint="Pass one series a call, or use bulk_insert for records of many.",
+                    )
