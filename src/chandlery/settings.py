@@ -240,12 +240,23 @@ class DatabaseSettings(_Section):
         return self
 
 
+class LoggingSettings(_Section):
+    """What is told of failures that are waited out. ``file`` is a rotating file beside standard error, in JSON."""
+
+    format: Literal["people", "json"] = "people"
+    level: Literal["debug", "info", "warning", "error"] = "warning"
+    file: Folder | None = None
+    file_bytes: Annotated[Count, Field(ge=10_000)] = 10_000_000
+    file_count: Annotated[Count, Field(le=1_000)] = 5
+
+
 class Settings(_Section):
     """Everything that can be set. Make one with ``load_settings``."""
 
     data: DataSettings = DataSettings()
     data_collection: CollectionSettings = CollectionSettings()
     database: DatabaseSettings = DatabaseSettings()
+    logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
     def _collects_what_the_database_supports(self) -> Self:
@@ -292,6 +303,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "data": DataSettings,
     "data_collection": CollectionSettings,
     "database": DatabaseSettings,
+    "logging": LoggingSettings,
 }
 _FIELDS = {f"{name}.{field}": info for name, model in _SECTIONS.items() for field, info in model.model_fields.items()}
 

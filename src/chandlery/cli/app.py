@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chandlery.cli import collect, demo, schema, show, simulate, status
+from chandlery.cli import collect, demo, doctor, schema, show, simulate, status
 from chandlery.cli.screen import console
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 collect.register(app)
 show.register(app)
 status.register(app)
+doctor.register(app)
 simulate.register(app)
 demo.register(app)
 app.add_typer(schema.app, name="schema")

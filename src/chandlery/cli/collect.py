@@ -69,8 +69,10 @@ def collect(
 def run_collection(settings: Settings, *, as_json: bool = False) -> int:
     """Collect as the settings say, with progress on the screen; the exit code."""
     from chandlery.errors import ConfigurationError
+    from chandlery.services import error_log
     from chandlery.services.opening import open_output
 
+    error_log.configure(settings.logging)
     if not settings.data_collection.symbols:
         raise ConfigurationError(
             "no symbol was given.", hint="Name some, as in: chandlery collect BTC-USDT, or set data_collection.symbols."
@@ -88,6 +90,7 @@ async def _collect(settings: Settings, output: Output) -> tuple[list[SeriesRepor
     from chandlery.cli.progress import ProgressLine
     from chandlery.domain.timeframe import TIMEFRAMES
     from chandlery.exchange.okx.rest import OkxSource
+    from chandlery.services import error_log
     from chandlery.services.collect import Collector, Wanted
     from chandlery.services.opening import okx_settings
 
@@ -99,7 +102,7 @@ async def _collect(settings: Settings, output: Output) -> tuple[list[SeriesRepor
         until=chosen.until_ms,
     )
     source: OkxSource
-    async with OkxSource(okx_settings(settings)) as source:
+    async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
         with ProgressLine() as line:
             collector = Collector(source, output, concurrency=chosen.concurrency, watch=line.show)
             interrupted = _stop_on_signals(collector)

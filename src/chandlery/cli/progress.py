@@ -59,6 +59,6 @@ class ProgressLine:
         if self._bar.disable and time.monotonic() - self._logged > _LOG_EVERY_S:
             self._logged = time.monotonic()
             note(
-                f"{progress.series_done}/{progress.series_planned} series, {progress.pages_done}/{progress.pages_planned}"
-                f" pages, {candles:,} candles, {candles / elapsed:,.0f}/s"
+                f"{progress.series_done}/{progress.series_planned} series, {progress.pages_done}/"
+                f"{progress.pages_planned} pages, {candles:,} candles, {candles / elapsed:,.0f}/s"
             )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from chandlery.services import error_log
 from chandlery.settings import Settings
 from chandlery.storage.database import DatabaseOptions
 from chandlery.storage.postgres import PostgreSQLStorage
@@ -63,6 +64,7 @@ def open_output(settings: Settings) -> Iterator[Output]:
         storage.require_schema()
         # collecting waits for a database that is away as long as it takes; Ctrl-C ends the wait
         storage.database.persistence.patience_s = math.inf
+        storage.database.persistence.on_setback = error_log.database_setback
         postgres = PostgresOutput(storage)
         yield BothOutputs(postgres, _csv_output(settings)) if choice == "both" else postgres
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -91,8 +92,9 @@ class Run:
         self._watch(self.progress)
 
     async def stored(self, work: Callable[..., T], *arguments: object) -> T:
-        """Run a blocking call of the output in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        """Run a blocking call of the output in a thread, which knows what the error log is about."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work, *arguments)
 
     async def unless_stopped(self, fetch: Awaitable[T]) -> T | None:
         """The outcome of ``fetch``, or None if the run stops before: a fetch is given up, a write never."""

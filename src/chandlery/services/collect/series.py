@@ -13,6 +13,7 @@ from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import ChandleryError, DatabaseError, StorageError
 from chandlery.exchange.source import Page
+from chandlery.services import error_log
 from chandlery.services.collect.run import Run, SeriesReport
 from chandlery.storage.writer import Delivery, SaveResult
 
@@ -35,12 +36,13 @@ class SeriesJob:
     async def run(self) -> SeriesReport:
         """Collect what is missing. Never raises: the report, or the run's failure, says what went wrong."""
         self._run.progress.under_way.append(self._series)
-        try:
-            await self._collect_when_claimed()
-        except (DatabaseError, StorageError) as error:
-            self._run.fail(error)
-        except ChandleryError as error:
-            await self._failed(error)
+        with error_log.about(self._series):
+            try:
+                await self._collect_when_claimed()
+            except (DatabaseError, StorageError) as error:
+                self._run.fail(error)
+            except ChandleryError as error:
+                await self._failed(error)
         self._run.progress.under_way.remove(self._series)
         self._run.progress.series_done += 1
         self._run.moved()
@@ -90,11 +92,12 @@ class SeriesJob:
         """Take the next page until none is left; a failure empties what is ahead, so that all lanes end."""
         try:
             for asked in ahead:
-                page = await self._run.unless_stopped(self._run.source.page(self._instrument, self._series, asked))
-                if page is None:
-                    return
-                async with self._storing:
-                    await self._count(await self._run.stored(self._store, page))
+                with error_log.about(self._series, asked):
+                    page = await self._run.unless_stopped(self._run.source.page(self._instrument, self._series, asked))
+                    if page is None:
+                        return
+                    async with self._storing:
+                        await self._count(await self._run.stored(self._store, page))
                 self._report.pages += 1
                 self._run.progress.pages_done += 1
                 self._run.moved()
@@ -148,6 +151,7 @@ class SeriesJob:
         return Spans([span]) - await self._run.stored(self._run.output.covered, self._series)
 
     async def _failed(self, error: ChandleryError) -> None:
+        error_log.series_failed(error)
         self._report.error = error
         what = {"message": str(error), "class": type(error).__name__}
         try:

@@ -1,0 +1,134 @@
+"""The error log: one structured event a failure, for people or as JSON, on standard error and in a file if asked for.
+
+Where a failure is met nobody knows the series; who knows the series does not meet the failure. So a job binds series
+and span to its context (``about``), and whatever is logged beneath carries them. No payload and no secret is logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+import sys
+from collections.abc import Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from chandlery.domain.instrument import Series
+from chandlery.domain.span import Span
+from chandlery.redaction import redact
+
+if TYPE_CHECKING:
+    from chandlery.exchange.okx.session import ExchangeEvent
+    from chandlery.settings import LoggingSettings
+    from chandlery.storage.resilience import Setback
+
+_NAME = "chandlery"
+_log = structlog.stdlib.get_logger(_NAME)
+
+
+def configure(settings: LoggingSettings) -> None:
+    """Send events where the settings say; called once by a command."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    logger = logging.getLogger(_NAME)
+    logger.handlers.clear()
+    logger.setLevel(settings.level.upper())
+    logger.propagate = False
+    logger.addHandler(_with(_StandardError(), as_json=settings.format == "json"))
+    if settings.file is not None:
+        settings.file.parent.mkdir(parents=True, exist_ok=True)
+        kept = logging.handlers.RotatingFileHandler(
+            settings.file, maxBytes=settings.file_bytes, backupCount=settings.file_count, encoding="utf-8"
+        )
+        logger.addHandler(_with(kept, as_json=True))
+    # the pool tells its own story of every failed attempt; ours has the series and the next step
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def about(series: Series, span: Span | None = None) -> Iterator[None]:
+    """Everything logged inside concerns this series, and this span of it."""
+    with structlog.contextvars.bound_contextvars(series=str(series), span=span and [span.start, span.end]):
+        yield
+
+
+def database_setback(setback: Setback) -> None:
+    """A failure of the database that is being waited out."""
+    error = setback.error
+    _log.warning(
+        "database failed, trying again",
+        attempt=setback.attempt,
+        wait_s=round(setback.wait_s, 2),
+        sqlstate=error.sqlstate,
+        failure_class=error.kind,
+        breaker="open" if setback.breaker_open else "closed",
+        error=error.args[0],
+        next_step=error.hint or "none: it is tried again until it succeeds",
+    )
+
+
+def exchange_event(event: ExchangeEvent) -> None:
+    """Whatever happened to a request; answers are told at the level debug only."""
+    if event.error is None:
+        _log.debug("exchange " + event.kind.value, endpoint=event.endpoint.value, attempt=event.attempt)
+        return
+    _log.warning(
+        f"exchange failed, {event.kind.value}",
+        endpoint=event.endpoint.value,
+        attempt=event.attempt,
+        wait_s=round(event.wait_s, 2),
+        code=event.code or None,
+        failure_class=type(event.error).__name__,
+        error=event.error.args[0],
+        next_step=event.error.hint or "none: it is tried again",
+    )
+
+
+def series_failed(error: Exception) -> None:
+    """A series that is given up in this run."""
+    _log.error(
+        "series failed",
+        failure_class=type(error).__name__,
+        error=error.args[0] if error.args else "",
+        next_step=getattr(error, "hint", "") or "run the same command again",
+    )
+
+
+class _StandardError(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to what standard error is now, which a progress bar may have taken over."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> Any:
+        """The stream of this moment."""
+        return sys.stderr
+
+
+def _with(handler: logging.Handler, *, as_json: bool) -> logging.Handler:
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redacted, renderer]
+        )
+    )
+    return handler
+
+
+def _redacted(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The last look before anything is written: no password leaves, and nothing that says nothing."""
+    return {
+        key: redact(value) if isinstance(value, str) else value for key, value in event.items() if value is not None
+    }
