@@ -270,4 +270,4 @@ def test_the_documentation_has_every_setting_and_its_variable_and_no_other() -> 
 
 def test_pydantic_is_loaded_by_settings_alone() -> None:
     program = "import sys, chandlery.storage.config, chandlery.setting_sources; sys.exit('pydantic' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
