@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from candles import START
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from candles import START
 from chandlery.domain.candle import CandleRows, same_values
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
@@ -93,9 +93,7 @@ def exchange() -> Iterator[Simulator]:
 
 async def collect(exchange: Simulator, output: PostgresOutput, step: Step) -> list[SeriesReport]:
     fast = {endpoint: RateLimit(requests=100_000, window_s=2.0) for endpoint in DOCUMENTED_LIMITS}
-    wanted = Wanted(
-        symbols=[SYMBOL], timeframes=[TIMEFRAMES["1m"]], since=step.span.start, until=step.span.end
-    )
+    wanted = Wanted(symbols=[SYMBOL], timeframes=[TIMEFRAMES["1m"]], since=step.span.start, until=step.span.end)
     async with OkxSource(OkxSettings(base_url=exchange.base_url, limits=fast)) as source:
         return await Collector(source, output).run(wanted)
 

@@ -23,7 +23,7 @@ from chandlery.storage.embedded import EmbeddedServer
 def folder() -> Iterator[Path]:
     """A short path that the server's own user may reach, as pytest's is not for root."""
     with tempfile.TemporaryDirectory(prefix="chandlery-embedded-") as made:
-        os.chmod(made, 0o755)
+        Path(made).chmod(0o755)
         yield Path(made) / "home"
 
 

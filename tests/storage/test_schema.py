@@ -62,7 +62,8 @@ def test_every_timeframe_has_its_table_and_columns_leave_no_padding(database_url
     assert ("candle_1mo",) in tables
     widths = database.transact(
         lambda c: c.execute(
-            "SELECT attlen FROM pg_attribute WHERE attrelid = 'chandlery.candle'::regclass AND attnum > 0 ORDER BY attnum"
+            "SELECT attlen FROM pg_attribute"
+            " WHERE attrelid = 'chandlery.candle'::regclass AND attnum > 0 ORDER BY attnum"
         ).fetchall()
     )
     assert [width for (width,) in widths] == [8] * 7 + [4, -1]

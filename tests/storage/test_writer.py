@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from candles import START, candles, changed, series
 
+from candles import START, candles, changed, series
 from chandlery.domain.candle import CandleBatch, Rejected, same_values
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import TIMEFRAMES

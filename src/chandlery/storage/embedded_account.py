@@ -29,18 +29,22 @@ class Account:
     gid: int | None = None
 
     def own(self, path: Path) -> None:
+        """Make it the owner of ``path``, where it is not ours anyway."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
     def as_process(self) -> dict[str, Any]:
+        """The arguments of ``subprocess.run`` that make a program run as it."""
         return {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
 def is_root() -> bool:
+    """Whether this process may do anything, which is what PostgreSQL refuses to run with."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def server_account() -> Account:
+    """Whom the server runs as: us, or for root the system user, made if it is absent. Raises ConfigurationError."""
     if not is_root():
         return Account()
     import pwd
