@@ -192,3 +192,12 @@ def test_the_view_is_for_people(storage: PostgreSQLStorage) -> None:
         ).fetchall()
     )
     assert rows == [("okx", "BTC-USDT", "1m", batch.close[i], batch.base_volume[i], None) for i in range(3)]
+
+
+def test_silence_about_a_known_turnover_changes_nothing(storage: PostgreSQLStorage) -> None:
+    batch = candles(series(), 5)
+    silent = CandleBatch.of(batch.series, {**batch.columns(), "quote_volume": np.full(5, np.nan)})
+    storage.writer.write([delivery(silent)])
+    assert storage.writer.write([delivery(batch)]) == SaveResult(revised=5), "now it is told"
+    assert storage.writer.write([delivery(silent)]) == SaveResult(unchanged=5)
+    assert_equal(stored(storage, batch), batch)

@@ -372,3 +372,12 @@ def test_a_file_that_stays_locked_is_an_error_and_reading_goes_on(tmp_path: Path
         store.save(batch(0))
     assert store.spans(SERIES) == Spans()
     assert csv_files._THREAD_LOCKS[store.path(SERIES).resolve()].locked() is False
+
+
+def test_the_proved_start_of_history_is_remembered(tmp_path: Path) -> None:
+    series = Series("okx", "BTC-USDT", timeframe("1M"))
+    store = CsvStore(tmp_path)
+    assert store.beginning(series) is None
+    store.remember_beginning(series, 1_515_669_120_000)
+    assert CsvStore(tmp_path).beginning(series) == 1_515_669_120_000
+    assert store.series() == []

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return exit_code_of(error)
     except TyperException as error:
-        error.show()
+        complain(f"{str(error).rstrip('.')}. Try: chandlery --help")
         return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

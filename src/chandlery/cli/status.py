@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.options import AsJson, Config, settings_from
-from chandlery.cli.screen import complain, console, day, duration, moment, say, table, write_json
+from chandlery.cli.screen import complain, console, day, duration, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
     from chandlery.services.status import SeriesStatus
@@ -36,14 +36,19 @@ def status(
     """Show every stored series: first, last, candles, coverage, gaps and lag."""
     from chandlery.services.opening import open_storage
     from chandlery.services.status import series_status
+    from chandlery.storage.runs import RunLog
 
     with open_storage(settings_from(config)) as storage:
         storage.require_schema()
         rows = series_status(storage, now=time.time_ns() // 1_000_000, symbols=symbols or ())
+        newest = RunLog(storage.database).newest()
     if json:
         write_json([asdict(row) for row in rows])
     elif rows:
         draw(rows)
+        if newest is not None:
+            outcome = newest.outcome or "still running, or killed"
+            note(f"Last run: {newest.command}, {moment(newest.started_at)} UTC, {outcome}.")
     else:
         say("Nothing is stored yet. Collect something: chandlery collect BTC-USDT --since 2024-01-01")
 

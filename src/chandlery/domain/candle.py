@@ -118,6 +118,13 @@ def same_values(left: CandleRows, right: CandleRows) -> BoolArray:
     return same
 
 
+def nothing_new(offered: CandleRows, known: CandleRows) -> BoolArray:
+    """Row by row, whether ``offered`` says no more than what is known: equal, or silent about a known turnover."""
+    silent = np.isnan(offered.quote_volume)
+    told = {**offered.columns(), "quote_volume": np.where(silent, known.quote_volume, offered.quote_volume)}
+    return same_values(CandleRows.of(offered.series, told), known)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rejected:
     """Rows that broke a rule, with what is needed to look at them later.

@@ -10,6 +10,7 @@ from chandlery.domain.candle import CandleBatch
 from chandlery.domain.instrument import Instrument, Series
 from chandlery.domain.span import Spans
 from chandlery.domain.timeframe import UtcMs
+from chandlery.storage.runs import RunLog
 from chandlery.storage.writer import Delivery, SaveResult
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ class Output(Protocol):
 
     def prepare(self, instruments: Sequence[Instrument]) -> None:
         """Take note of what the exchange lists."""
+        ...
+
+    def started(self, what: str) -> None:
+        """Note that a collection starts."""
+        ...
+
+    def ended(self, outcome: str, pages: int, result: SaveResult) -> None:
+        """Note how the collection ended that was started last."""
         ...
 
     def covered(self, series: Series) -> Spans:
@@ -66,10 +75,21 @@ class PostgresOutput:
 
     def __init__(self, storage: PostgreSQLStorage) -> None:
         self._storage = storage
+        self._runs = RunLog(storage.database)
+        self._run_number: int | None = None
 
     def prepare(self, instruments: Sequence[Instrument]) -> None:
         """Refresh the catalogue of instruments."""
         self._storage.catalog.refresh(instruments)
+
+    def started(self, what: str) -> None:
+        """A row in the table ``run``."""
+        self._run_number = self._runs.start(what)
+
+    def ended(self, outcome: str, pages: int, result: SaveResult) -> None:
+        """The rest of that row."""
+        if self._run_number is not None:
+            self._runs.finish(self._run_number, outcome, pages, result)
 
     def covered(self, series: Series) -> Spans:
         """The ledger's spans."""
@@ -112,16 +132,23 @@ class CsvOutput:
     def prepare(self, instruments: Sequence[Instrument]) -> None:
         """Files need no catalogue."""
 
+    def started(self, what: str) -> None:
+        """Files remember no runs."""
+
+    def ended(self, outcome: str, pages: int, result: SaveResult) -> None:
+        """Files remember no runs."""
+
     def covered(self, series: Series) -> Spans:
         """The runs of candles on file."""
         return self._store.spans(series)
 
-    def beginning(self, series: Series) -> UtcMs | None:  # noqa: ARG002
-        """Files remember none: it is probed in each run."""
-        return None
+    def beginning(self, series: Series) -> UtcMs | None:
+        """As noted beside the files."""
+        return self._store.beginning(series)
 
     def remember_beginning(self, series: Series, begins_at: UtcMs) -> None:
-        """Files remember none."""
+        """Beside the files."""
+        self._store.remember_beginning(series, begins_at)
 
     def remember_error(self, series: Series, error: Mapping[str, Any]) -> None:
         """Files remember none."""
@@ -163,6 +190,14 @@ class BothOutputs:
     def prepare(self, instruments: Sequence[Instrument]) -> None:
         """The catalogue is the database's."""
         self._postgres.prepare(instruments)
+
+    def started(self, what: str) -> None:
+        """The database remembers runs."""
+        self._postgres.started(what)
+
+    def ended(self, outcome: str, pages: int, result: SaveResult) -> None:
+        """The database remembers runs."""
+        self._postgres.ended(outcome, pages, result)
 
     def covered(self, series: Series) -> Spans:
         """What neither lacks."""

@@ -20,7 +20,7 @@ from pathlib import Path
 import fasteners
 import numpy as np
 
-from chandlery.domain.candle import COLUMNS, CandleBatch, same_values
+from chandlery.domain.candle import COLUMNS, CandleBatch, nothing_new
 from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.span import Spans
 from chandlery.domain.timeframe import TIMEFRAMES, UtcMs
@@ -122,6 +122,24 @@ class CsvStore:
             known = self._look(path, series)
         return known.spans if known else Spans()
 
+    def beginning(self, series: Series) -> UtcMs | None:
+        """The start of the exchange's history as it was once proved, or None."""
+        note = self._beginning_note(series)
+        with _translated(note, "read"):
+            text = note.read_text() if note.exists() else ""
+        return int(text) if text.strip().isdecimal() else None
+
+    def remember_beginning(self, series: Series, begins_at: UtcMs) -> None:
+        """Keep the proved start of history in a small file beside the candles, so that it is probed once."""
+        note = self._beginning_note(series)
+        with _translated(note, "written"):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            _replace(note, f"{begins_at}\n".encode())
+
+    def _beginning_note(self, series: Series) -> Path:
+        path = self.path(series)
+        return path.parent / ".beginnings" / path.stem
+
     def series(self) -> list[Series]:
         """Every series that has a file, sorted by name; files of other names are none of ours."""
         with _translated(self.folder, "read"):
@@ -185,10 +203,12 @@ def _merge(stored: CandleBatch, batch: CandleBatch) -> tuple[CandleBatch, CsvCou
     """Both in one, the batch's values where both have a candle."""
     places = np.searchsorted(stored.open_time, batch.open_time)
     known = np.isin(batch.open_time, stored.open_time)
-    same = same_values(stored.take(places[known]), batch.take(known))
+    same = nothing_new(batch.take(known), stored.take(places[known]))
+    news = ~known
+    news[known] = ~same
     kept = np.ones(len(stored), dtype=np.bool_)
-    kept[places[known]] = False
-    parts = (stored.take(kept), batch)
+    kept[places[news & known]] = False
+    parts = (stored.take(kept), batch.take(news))
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     order = np.argsort(columns["open_time"], kind="stable")
     merged = CandleBatch.of(batch.series, {name: column[order] for name, column in columns.items()})

@@ -74,7 +74,7 @@ def _failed(name: str, error: DatabaseError) -> Check:
 
 def _one_row(database: Database, statement: str) -> tuple[Any, ...]:
     def ask(connection: psycopg.Connection) -> Any:
-        return connection.execute(statement).fetchone()  # type: ignore[arg-type]
+        return connection.execute(statement).fetchone()
 
     return tuple(database.transact(ask))
 

@@ -15,7 +15,7 @@ import numpy as np
 import psycopg
 from psycopg import errors, sql
 
-from chandlery.domain.candle import BoolArray, CandleBatch, Rejected, same_values
+from chandlery.domain.candle import BoolArray, CandleBatch, Rejected, nothing_new
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import IntArray, UtcMs
 from chandlery.storage.catalog import Catalog
@@ -170,7 +170,7 @@ class _Target:
         stored = self._stored(part.span)
         positions, there = _look_up(part.open_time, stored.open_time)
         same = np.zeros(len(part), dtype=np.bool_)
-        same[there] = same_values(part.take(there), stored.take(positions[there]))
+        same[there] = nothing_new(part.take(there), stored.take(positions[there]))
         changed = there & ~same
         new = part.take(~there)
         inserted = self._insert(new)
@@ -218,7 +218,7 @@ class _Target:
         """Somebody from outside stored some of ``new`` first: his equal rows are unchanged, the others revised."""
         stored = self._stored(new.span)
         positions, _ = _look_up(new.open_time, stored.open_time)
-        differs = ~same_values(new, stored.take(positions))
+        differs = ~nothing_new(new, stored.take(positions))
         self._revise(stored.take(positions[differs]), new.take(differs))
         revised = int(differs.sum())
         return SaveResult(unchanged=len(new) - inserted - revised, revised=revised)

@@ -9,7 +9,7 @@ does not grow with the length of a run, and a run can be killed at any moment.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chandlery.domain.instrument import Instrument, near_symbols
 from chandlery.domain.timeframe import Timeframe
@@ -68,10 +68,12 @@ class Collector:
             instruments = await self._listed(run)
             run.now = await self._source.now()
             run.progress.series_planned = len(instruments) * len(wanted.timeframes)
+            await run.stored(self._output.started, _described(wanted))
             jobs = [take_turn(instrument, timeframe) for instrument in instruments for timeframe in wanted.timeframes]
             reports = await asyncio.gather(*jobs)
             if run.failure is not None:
                 raise run.failure
+            await run.stored(self._output.ended, _outcome(run, reports), run.progress.pages_done, run.progress.result)
             return reports
         finally:
             run.close()
@@ -86,3 +88,17 @@ class Collector:
         chosen = [listed[symbol] for symbol in dict.fromkeys(run.wanted.symbols)]
         await run.stored(self._output.prepare, chosen)
         return chosen
+
+
+def _described(wanted: Wanted) -> str:
+    """A run in a line, for the table ``run``: the first few symbols stand for all."""
+    shown = ", ".join(wanted.symbols[:10]) + (
+        f" and {len(wanted.symbols) - 10} more" if len(wanted.symbols) > 10 else ""
+    )
+    return f"collect {shown} in {', '.join(timeframe.name for timeframe in wanted.timeframes)}"
+
+
+def _outcome(run: Run, reports: Sequence[SeriesReport]) -> str:
+    if all(report.complete for report in reports):
+        return "complete"
+    return "interrupted" if run.stopping.is_set() else "incomplete"

@@ -154,9 +154,12 @@ INSERT INTO chandlery.run (command) VALUES (%(command)s) RETURNING id
 
 -- name: finish_run
 UPDATE chandlery.run
-   SET finished_at = now(), requests = %(requests)s, inserted = %(inserted)s, unchanged = %(unchanged)s,
+   SET finished_at = now(), pages = %(pages)s, inserted = %(inserted)s, unchanged = %(unchanged)s,
        revised = %(revised)s, rejected = %(rejected)s, outcome = %(outcome)s
  WHERE id = %(id)s
 
--- name: count_kept_aside
-SELECT (SELECT count(*) FROM chandlery.rejected), (SELECT count(*) FROM chandlery.revision)
+-- name: newest_run
+SELECT started_at, finished_at, command, pages, inserted, unchanged, revised, rejected, outcome
+  FROM chandlery.run
+ ORDER BY id DESC
+ LIMIT 1

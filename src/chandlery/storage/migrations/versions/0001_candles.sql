@@ -120,7 +120,7 @@ CREATE TABLE chandlery.run (
     started_at   timestamptz NOT NULL DEFAULT now(),
     finished_at  timestamptz,
     command      text        NOT NULL,
-    requests     bigint      NOT NULL DEFAULT 0,
+    pages        bigint      NOT NULL DEFAULT 0,
     inserted     bigint      NOT NULL DEFAULT 0,
     unchanged    bigint      NOT NULL DEFAULT 0,
     revised      bigint      NOT NULL DEFAULT 0,
