@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from chandlery.domain.timeframe import UtcMs
+if TYPE_CHECKING:
+    from chandlery.domain.timeframe import UtcMs
 
 _WIDE = 200
 """Columns for output into a file or a pipe, where nothing has to fit a window."""
