@@ -155,7 +155,10 @@ class Database:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[psycopg.Connection]:
-        connection = self._getconn()
+        try:
+            connection = self._getconn()
+        except psycopg_pool.PoolClosed as error:
+            raise ConnectionError(f"the connections to {self.name} were closed.", hint="Open it anew.") from error
         try:
             yield connection
         finally:
