@@ -90,14 +90,16 @@ class Ledger:
         The claim is a lock of an open transaction on a connection of its own: it ends with the block, and with the
         process however that dies.
         """
-        instrument_id = self._catalog.ensure(series.exchange, series.symbol)
-        connection = self._database.connect()
+        key = lock_key(2, self._catalog.ensure(series.exchange, series.symbol), series)
+
+        def take(connection: psycopg.Connection) -> bool:
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [key]).fetchone()
+            return bool(row and row[0])
+
+        connection, taken = self._database.begin(take)
         try:
-            with self._database.translated_errors():
-                connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-                key = lock_key(2, instrument_id, series)
-                row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [key]).fetchone()
-            yield bool(row and row[0])
+            yield taken
         finally:
             connection.close()
 

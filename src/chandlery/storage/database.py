@@ -7,22 +7,23 @@ stand in between.
 from __future__ import annotations
 
 import contextlib
-import time
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
-import psycopg_pool
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from chandlery.errors import ConfigurationError, ConnectionError
-from chandlery.storage.deadline import Deadline
-from chandlery.storage.failures import Phase, translated
+from chandlery.errors import ConfigurationError, DatabaseError
+from chandlery.storage.deadline import Deadline, unless_given_up
+from chandlery.storage.failures import READ_ONLY, Phase, translated
+from chandlery.storage.pool import Pool, PoolOptions
 from chandlery.storage.resilience import Persistence
 
-_ASK_AFTER_S = 1.0
 _ALIVE_WITHIN_S = 5.0
+_GRACE_S = 1.0
+"""How long a program that stops still waits for a server that says nothing."""
 
 Result = TypeVar("Result")
 Work = Callable[[psycopg.Connection], Result]
@@ -61,19 +62,16 @@ class Database:
         self.conninfo = _complete(conninfo, self.options)
         self.persistence = Persistence(patience_s=self.options.patience_s)
         self._reached = False
-        self._suspect = True
         self._deadline = Deadline(self.options.client_deadline_s)
-        self._pool = psycopg_pool.ConnectionPool(
-            self.conninfo,
-            min_size=0,
-            max_size=self.options.pool_size + self.options.max_overflow,
-            timeout=self.options.pool_timeout_s,
-            max_lifetime=self.options.pool_recycle_s,
-            # the pool's own attempts back off for minutes; ours (see _getconn) must be heard before that
-            reconnect_timeout=2.0,
-            check=self._check if self.options.pool_pre_ping else None,
-            kwargs={"prepare_threshold": None},
-            open=False,
+        self._pool = Pool(
+            self.connect,
+            PoolOptions(
+                kept=self.options.pool_size,
+                most=self.options.pool_size + self.options.max_overflow,
+                wait_s=self.options.pool_timeout_s,
+                oldest_s=self.options.pool_recycle_s,
+            ),
+            alive=self._alive,
         )
 
     def __repr__(self) -> str:
@@ -95,46 +93,80 @@ class Database:
         """
         return self.persistence.run(lambda: self._transact_once(work))
 
-    def _transact_once(self, work: Work[Result]) -> Result:
-        with self._connection() as connection:
-            phase = Phase.EXECUTE
+    def begin(self, work: Work[Result]) -> tuple[psycopg.Connection, Result]:
+        """A connection of its own, outside the pool, on which ``work`` was done and nothing committed yet.
+
+        The transaction stays open; the caller closes the connection, which undoes it. Raises DatabaseError.
+        """
+
+        def begin_once() -> tuple[psycopg.Connection, Result]:
+            connection = self.connect()
             try:
-                with self._deadline.guard(connection), _undone_on_error(connection):
-                    self._begin(connection)
-                    result = work(connection)
+                return connection, self._worked(connection, work, commit=False)
+            except BaseException:
+                connection.close()
+                raise
+
+        return self.persistence.run(begin_once)
+
+    def connect(self) -> psycopg.Connection:
+        """One attempt to make a connection; the caller closes it. Raises DatabaseError.
+
+        It may have to wait for its turn: see ``Persistence.connecting``. Whoever wants it repeated uses
+        ``persistence.run``.
+        """
+
+        def connect() -> psycopg.Connection:
+            try:
+                return psycopg.connect(self.conninfo, prepare_threshold=None)
+            except psycopg.Error as error:
+                failure = translated(error, broken=True, phase=Phase.CONNECT)
+                # an unknown failure may be a mistake in the settings; only who was let in before waits it out
+                failure.transient = failure.transient and (self._reached or failure.sqlstate is not None)
+                raise failure from error
+
+        connection = self.persistence.connecting(lambda: unless_given_up(connect, self.persistence.given_up))
+        self._reached = True
+        return connection
+
+    def _transact_once(self, work: Work[Result]) -> Result:
+        with self._pool.connection() as connection:
+            return self._worked(connection, work, commit=True)
+
+    def _worked(self, connection: psycopg.Connection, work: Work[Result], *, commit: bool) -> Result:
+        phase = Phase.EXECUTE
+        try:
+            with self._deadline.guard(connection), _undone_on_error(connection):
+                self._set_limits(connection)
+                result = work(connection)
+                if commit:
                     phase = Phase.COMMIT
                     self._deadline.renew(connection)
                     connection.commit()
-            except psycopg.Error as error:
-                self._suspect = self._suspect or connection.broken
-                raise translated(error, broken=connection.broken, phase=phase) from error
-            return result
+        except psycopg.Error as error:
+            if error.sqlstate == READ_ONLY:  # a session that began before a failover stays read-only
+                connection.close()
+                self._pool.drop_idle()
+            raise translated(error, broken=connection.broken, phase=phase) from error
+        return result
 
     def progressed(self, connection: psycopg.Connection) -> None:
         """Long work on ``connection`` says that it is getting on, which renews the client's deadline."""
         self._deadline.renew(connection)
 
-    def connect(self) -> psycopg.Connection:
-        """A connection of its own, outside the pool; the caller closes it. Raises ConnectionError, after patience."""
-        return self.persistence.run(self._connect_once)
+    def give_up(self) -> None:
+        """Wait no longer for a server that is away or hangs: whatever it keeps waiting fails within about a second."""
+        self.persistence.give_up()
+        self._deadline.hurry(_GRACE_S)
 
-    def _connect_once(self) -> psycopg.Connection:
-        def connect() -> psycopg.Connection:
-            try:
-                return psycopg.connect(self.conninfo, prepare_threshold=None)
-            except psycopg.Error as error:
-                # no SQLSTATE tells a wrong password from a server that is away; only who was let in before waits
-                failure = translated(error, broken=True, phase=Phase.CONNECT)
-                failure.transient = failure.transient and self._reached
-                raise failure from error
-
-        connection = self.persistence.connecting(connect)
-        self._reached = True
-        return connection
+    def take_heart(self) -> None:
+        """Undo ``give_up``."""
+        self._deadline.hurry(math.inf)
+        self.persistence.take_heart()
 
     def pool_stats(self) -> dict[str, int]:
-        """The pool's counters, as psycopg_pool names them: pool_size, pool_available, requests_waiting, ..."""
-        return self._pool.get_stats()
+        """The pool's counters: pool_size, pool_available, requests_num, requests_waiting and others."""
+        return self._pool.stats()
 
     def close(self) -> None:
         """Close all connections; the database object can be used no more."""
@@ -145,55 +177,31 @@ class Database:
         """Driver errors raised inside, also behind SQLAlchemy, come out as ours."""
         try:
             yield
-        except psycopg.Error as error:
-            raise translated(error, broken=False, phase=Phase.EXECUTE) from error
-        except Exception as error:
-            original = getattr(error, "orig", None)
-            if isinstance(original, psycopg.Error):
-                raise translated(original, broken=False, phase=Phase.EXECUTE) from error
+        except DatabaseError:
             raise
+        except Exception as error:
+            original = error if isinstance(error, psycopg.Error) else getattr(error, "orig", None)
+            if not isinstance(original, psycopg.Error):
+                raise
+            # the connection is not at hand; without a code this class is what the driver makes of a lost one
+            broken = isinstance(original, psycopg.OperationalError)
+            raise translated(original, broken=broken, phase=Phase.EXECUTE) from error
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection]:
+    def _alive(self, connection: psycopg.Connection) -> bool:
+        """Whether an idle connection still answers. A server that hangs gets a short while to say so."""
+        if not self.options.pool_pre_ping:
+            return not connection.closed
         try:
-            connection = self._getconn()
-        except psycopg_pool.PoolClosed as error:
-            raise ConnectionError(f"the connections to {self.name} were closed.", hint="Open it anew.") from error
-        try:
-            yield connection
-        finally:
-            self._pool.putconn(connection)
+            with self._deadline.guard(connection, min(_ALIVE_WITHIN_S, self.options.client_deadline_s)):
+                connection.autocommit = True
+                connection.execute("")
+                connection.autocommit = False
+        except (psycopg.Error, DatabaseError):
+            return False
+        return True
 
-    def _getconn(self) -> psycopg.Connection:
-        """A pooled connection, or at once the reason why there is none.
-
-        The pool connects in the background and tells nobody why it fails. So before its first connection, after one
-        broke, and when it has none to give although it may make more, one attempt of our own finds out.
-        """
-        self._pool.open()
-        give_up = time.monotonic() + self.options.pool_timeout_s
-        while True:
-            if self._suspect:
-                self._connect_once().close()
-                self._suspect = False
-            try:
-                return self._pool.getconn(timeout=_ASK_AFTER_S)
-            except psycopg_pool.PoolTimeout as error:
-                self._suspect = self.pool_stats()["pool_size"] < self._pool.max_size
-                if time.monotonic() > give_up:
-                    raise ConnectionError(
-                        f"no free connection to PostgreSQL within {self.options.pool_timeout_s:g} s.",
-                        hint="Raise database.pool_size or database.max_overflow.",
-                        transient=True,
-                    ) from error
-
-    def _check(self, connection: psycopg.Connection) -> None:
-        """Is a pooled connection still alive? A server that hangs gets a short while to say so."""
-        with self._deadline.guard(connection, _ALIVE_WITHIN_S):
-            psycopg_pool.ConnectionPool.check_connection(connection)
-
-    def _begin(self, connection: psycopg.Connection) -> None:
-        """Open the transaction with its own limits; they end with it."""
+    def _set_limits(self, connection: psycopg.Connection) -> None:
+        """Give the transaction that begins here limits of its own; they end with it."""
         connection.execute(
             "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true),"
             " set_config('idle_in_transaction_session_timeout', %s, true)",
@@ -234,4 +242,6 @@ def _complete(conninfo: str, options: DatabaseOptions) -> str:
         "keepalives_count": options.keepalives_count,
         "tcp_user_timeout": options.tcp_user_timeout_ms,
     }
+    if "," in str(given.get("host", "")):  # several hosts are a primary and its standbys
+        defaults["target_session_attrs"] = "read-write"
     return make_conninfo(**{**defaults, **given})

@@ -7,6 +7,7 @@ decision is made on three things: SQLSTATE, whether the connection is broken, an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,8 +60,11 @@ _CONTENTION = _passing(FailureClass.CONTENTION)
 _DATA = _lasting(FailureClass.DATA)
 _NO_SCHEMA = _lasting(FailureClass.CONFIGURATION, "Run: chandlery schema apply")
 
+READ_ONLY = "25006"
+"""A session that may not write. The setting may be the session's own, so a new session has to be tried."""
+
 _BY_STATE: dict[str, Failure] = {
-    "25006": _passing(FailureClass.CONNECTION, "The server is read-only: a standby, or a failover."),
+    READ_ONLY: _passing(FailureClass.CONNECTION, "The server is read-only: a standby, or a failover."),
     "25P03": _CONNECTION_LOST,
     "25P04": _CONNECTION_LOST,
     "28000": _lasting(FailureClass.CONFIGURATION, "Check the database's user and pg_hba.conf."),
@@ -75,15 +79,19 @@ _BY_STATE: dict[str, Failure] = {
     "55006": _CONTENTION,
     "55P03": _CONTENTION,
     "57014": _passing(FailureClass.TIMEOUT, "Raise database.statement_timeout_s if the work really takes that long."),
+    "57P04": _lasting(FailureClass.CONFIGURATION, "The database was dropped."),
+    "XX000": _lasting(FailureClass.PROGRAM, "Look into the server's log."),
 }
 _BY_CLASS: dict[str, Failure] = {
     "08": _CONNECTION_LOST,
     "22": _DATA,
     "23": _DATA,
+    "28": _lasting(FailureClass.CONFIGURATION, "Check the database's user and password."),
     "40": _CONTENTION,
     "53": _passing(FailureClass.RESOURCE),
     "57": _CONNECTION_LOST,
     "58": _passing(FailureClass.RESOURCE, "Look into the server's log."),
+    "P0": _DATA,  # raised by a trigger that somebody added to the tables
     "XX": _lasting(
         FailureClass.CORRUPTION, "The server reports damaged data: look into its log, check with pg_amcheck."
     ),
@@ -91,15 +99,38 @@ _BY_CLASS: dict[str, Failure] = {
 _PROGRAM = _lasting(FailureClass.PROGRAM, "This is a fault of chandlery; please report it.")
 
 
+_SAID_AT_CONNECT = (
+    (re.compile(r"password authentication failed|no password supplied"), "28P01"),
+    (re.compile(r"no pg_hba\.conf entry|authentication failed for user|role \".*\" (does not exist|is not)"), "28000"),
+    (re.compile(r"database \".*\" does not exist"), "3D000"),
+    (re.compile(r"permission denied for database"), "42501"),
+    (re.compile(r"too many clients|too many connections|remaining connection slots"), "53300"),
+    (re.compile(r"the database system is "), "57P03"),
+)
+"""What servers that speak English say when they refuse a connection; others are judged by what went before."""
+
+
+def state_of(error: psycopg.Error, phase: Phase) -> str | None:
+    """The SQLSTATE of a driver error. That of a refused connection libpq keeps to itself: it is told by the words."""
+    if error.sqlstate is not None or phase is not Phase.CONNECT:
+        return error.sqlstate
+    return next((state for said, state in _SAID_AT_CONNECT if said.search(str(error))), None)
+
+
 def classify(error: psycopg.Error, *, broken: bool, phase: Phase) -> Failure:
     """Decide what a driver error means. ``broken`` tells whether its connection is unusable now."""
-    state = error.sqlstate
+    state = state_of(error, phase)
     if state is not None:
-        return _BY_STATE.get(state) or _BY_CLASS.get(state[:2]) or _PROGRAM
+        return classify_state(state)
     if phase is Phase.CONNECT or broken:
         return _CONNECTION_LOST
     # without a code and with a sound connection the driver itself refused a value, such as NUL in a text
     return _DATA if isinstance(error, psycopg.DataError) else _PROGRAM
+
+
+def classify_state(state: str) -> Failure:
+    """Decide what an SQLSTATE means."""
+    return _BY_STATE.get(state) or _BY_CLASS.get(state[:2]) or _PROGRAM
 
 
 def translated(error: psycopg.Error, *, broken: bool, phase: Phase) -> DatabaseError:
@@ -108,14 +139,24 @@ def translated(error: psycopg.Error, *, broken: bool, phase: Phase) -> DatabaseE
     The text is the server's primary message alone: its detail may quote values, and nothing here may carry a secret.
     """
     failure = classify(error, broken=broken, phase=phase)
-    lines = (error.diag.message_primary or str(error)).strip().splitlines() or [type(error).__name__]
-    message = redact(lines[0])
     kind: type[DatabaseError] = DatabaseError
-    if failure.kind is FailureClass.CONNECTION:
+    if phase is Phase.CONNECT or failure.kind is FailureClass.CONNECTION:
         kind = ConnectionError
-        message = f"{'PostgreSQL cannot be reached' if phase is Phase.CONNECT else 'lost PostgreSQL'}: {message}"
     elif failure is _NO_SCHEMA:
         kind = SchemaError
     return kind(
-        message, hint=failure.hint, sqlstate=error.sqlstate, transient=failure.transient, kind=failure.kind.value
+        _sentence(error, failure, phase),
+        hint=failure.hint,
+        sqlstate=state_of(error, phase),
+        transient=failure.transient,
+        kind=failure.kind.value,
     )
+
+
+def _sentence(error: psycopg.Error, failure: Failure, phase: Phase) -> str:
+    lines = (error.diag.message_primary or str(error)).strip().splitlines() or [type(error).__name__]
+    said = redact(lines[0].removeprefix("connection failed: ").removeprefix("connection is bad: ")).rstrip(".")
+    if phase is Phase.CONNECT:
+        lasting = failure.kind is FailureClass.CONFIGURATION
+        return f"PostgreSQL {'refused the connection' if lasting else 'cannot be reached'}: {said}."
+    return f"lost PostgreSQL: {said}." if failure.kind is FailureClass.CONNECTION else f"{said}."

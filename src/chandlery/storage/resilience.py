@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from chandlery.domain.resilience import Backoff, CircuitBreaker
 from chandlery.errors import DatabaseError
+from chandlery.storage.failures import FailureClass
 
 Result = TypeVar("Result")
 
@@ -24,6 +25,8 @@ LONGEST_OPEN_S = 4.0
 
 SECONDS_BETWEEN_CONNECTS = 1.0
 """After a failed attempt to connect, the next one of this process comes no sooner."""
+
+_OF_THE_SERVER = frozenset({FailureClass.CONNECTION, FailureClass.RESOURCE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,10 @@ class Setback:
 
 
 class Persistence:
-    """Repeats work until it succeeds, fails for good, or ``patience_s`` has passed since its first failure."""
+    """Repeats work until it succeeds, fails for good, or ``patience_s`` has passed since its first failure.
+
+    ``patience_s`` may be infinite. ``on_setback`` is called in the thread that waits, before it waits.
+    """
 
     def __init__(
         self,
@@ -49,18 +55,18 @@ class Persistence:
         sleep: Callable[[float], object] | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """``sleep`` None waits on an event that ``give_up`` sets, so that a stopped program does not wait."""
+        """``sleep`` None waits on the event ``given_up``, so that a stopped program does not wait."""
         self.patience_s = patience_s
         self.on_setback = on_setback
+        self.given_up = threading.Event()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._backoff = backoff or Backoff()
         self._breaker = CircuitBreaker(longest_open_s=LONGEST_OPEN_S, rng=self._rng)
         self._clock = clock
-        self._stopped = threading.Event()
-        self._sleep = sleep or self._stopped.wait
+        self._sleep = sleep or self.given_up.wait
         self._turn = threading.Lock()
         self._next_connect = float("-inf")
-        self._last: DatabaseError | None = None
+        self._ailment: DatabaseError | None = None
 
     @property
     def breaker(self) -> CircuitBreaker:
@@ -68,11 +74,18 @@ class Persistence:
         return self._breaker
 
     def give_up(self) -> None:
-        """Wait for nothing any more: what fails now is raised at once."""
-        self._stopped.set()
+        """Wait for nothing any more: what fails now is raised at once, and a server that failed is not asked again."""
+        self.given_up.set()
+
+    def take_heart(self) -> None:
+        """Undo ``give_up``."""
+        self.given_up.clear()
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """The result of ``work``. Raises its DatabaseError when it is final or the patience is at an end."""
+        """The result of ``work``. Raises its DatabaseError when it is final or the patience is at an end.
+
+        ``work`` must not call ``run`` itself: as the breaker's one probe it would wait for itself.
+        """
         failing_since: float | None = None
         attempt = 0
         while True:
@@ -81,7 +94,6 @@ class Persistence:
             try:
                 result = work()
             except DatabaseError as error:
-                self._last = error
                 self._report(error, began)
                 failing_since = began if failing_since is None else failing_since
                 if not error.transient or self._out_of_patience(failing_since):
@@ -92,7 +104,7 @@ class Persistence:
                 self._breaker.abandoned(began=began)
                 raise
             else:
-                self._breaker.succeeded(self._clock())
+                self._answered()
                 return result
 
     def connecting(self, connect: Callable[[], Result]) -> Result:
@@ -109,17 +121,28 @@ class Persistence:
 
     def _wait_for_breaker(self, failing_since: float | None) -> None:
         since = self._clock() if failing_since is None else failing_since
-        while not self._breaker.may_try(self._clock()):
-            if self._last is not None and self._out_of_patience(since):
-                raise self._last
+        while True:
+            if self._ailment is not None and self.given_up.is_set():
+                raise self._ailment
+            if self._breaker.may_try(self._clock()):
+                return
+            if self._ailment is not None and self._out_of_patience(since):
+                raise self._ailment
             self._sleep(max(self._breaker.wait_s(self._clock()), 0.01))
 
     def _report(self, error: DatabaseError, began: float) -> None:
         """Only what speaks of the server's health counts; a refused row is an answer like any other."""
-        if error.kind in ("connection", "resource"):
+        if error.kind in _OF_THE_SERVER:
+            self._ailment = error
             self._breaker.failed(self._clock(), began=began)
+        elif error.sqlstate is not None:
+            self._answered()
         else:
-            self._breaker.succeeded(self._clock())
+            self._breaker.abandoned(began=began)
+
+    def _answered(self) -> None:
+        self._ailment = None
+        self._breaker.succeeded(self._clock())
 
     def _pause(self, error: DatabaseError, attempt: int) -> None:
         open_s = self._breaker.wait_s(self._clock())
@@ -130,4 +153,4 @@ class Persistence:
         self._sleep(wait_s)
 
     def _out_of_patience(self, since: float) -> bool:
-        return self._stopped.is_set() or self._clock() - since >= self.patience_s
+        return self.given_up.is_set() or self._clock() - since >= self.patience_s

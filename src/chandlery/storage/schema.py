@@ -53,7 +53,7 @@ def apply_schema(database: Database) -> SchemaStatus:
     if status.too_new:
         raise _too_new(status)
     if status.pending:
-        _upgrade(database)
+        database.persistence.run(lambda: _upgrade(database))
     return schema_status(database)
 
 
