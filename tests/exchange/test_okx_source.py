@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -223,13 +225,18 @@ def test_the_first_candle_is_found_whatever_holes_follow_it(frame: Timeframe, da
 
 
 def test_one_wrong_nothing_older_does_not_cost_years_of_history() -> None:
-    times, lies = list(range(0, 5000 * HOUR_MS, HOUR_MS)), iter([False, False, False, True])
-    honest = newest_of(times)
+    honest = newest_of(range(0, 5000 * HOUR_MS, HOUR_MS))
 
-    async def lying_once(time: int | None) -> int | None:
-        return None if next(lies, False) else await honest(time)
+    def lying_at(number: int) -> Callable[[int | None], Awaitable[int | None]]:
+        questions = itertools.count()
 
-    assert asyncio.run(first_open_time(timeframe("1h"), lying_once)) == 0
+        async def newest_before(time: int | None) -> int | None:
+            return None if next(questions) == number else await honest(time)
+
+        return newest_before
+
+    for number in range(20):
+        assert asyncio.run(first_open_time(timeframe("1h"), lying_at(number))) == 0
 
 
 def newest_of(times: Iterable[int]) -> Callable[[int | None], Awaitable[int | None]]:
@@ -272,18 +279,53 @@ def test_instruments_of_all_three_kinds_are_listed_under_the_name_of_the_source(
 
 def test_the_clock_is_the_exchanges_whatever_ours_says_and_its_difference_is_told() -> None:
     async def run() -> tuple[list[int], list[float], int]:
-        okx, ours = SmallOkx(now=NOW), [1000.0]
-        clocks = {"wall_clock": lambda: NOW / 1000 - 5.0, "clock": lambda: ours[0]}
+        okx, ours, wall = SmallOkx(now=NOW), [1000.0], [NOW / 1000 - 1.5]
+        clocks = {"wall_clock": lambda: wall[0], "clock": lambda: ours[0]}
         async with serving(okx, clock_age_s=60.0) as given, OkxSource(given, **clocks) as source:
             told, offsets = [await source.now()], [source.clock_offset_s]
-            ours[0] += 30.0
+            ours[0], wall[0] = ours[0] + 30.0, wall[0] - 3600.0
             told.append(await source.now())
-            okx.now, ours[0] = NOW + 40_000, ours[0] + 30.0
+            okx.now, ours[0] = NOW + 61_000, ours[0] + 30.0
             told.append(await source.now())
             offsets.append(source.clock_offset_s)
             return told, offsets, source.requests[Endpoint.TIME]
 
     told, offsets, requests = asyncio.run(run())
-    assert told == [NOW, NOW + 30_000, NOW + 40_000]
-    assert offsets == pytest.approx([5.0, 45.0])
+    assert told == [NOW, NOW + 30_000, NOW + 61_000]
+    assert offsets == pytest.approx([1.5, 3662.5])
     assert requests == 2
+
+
+def says_time(*seconds_ahead: int) -> SmallOkx:
+    okx = SmallOkx(now=NOW)
+    okx.script(*(says([{"ts": str(NOW + 1000 * ahead)}]) for ahead in seconds_ahead), endpoint=Endpoint.TIME)
+    return okx
+
+
+@pytest.mark.parametrize("answers", [(3600, 0, 0), (3600, 3600, 0), (0, 3600, 3600)])
+def test_one_honest_reading_is_enough_not_to_believe_a_clock_that_runs_ahead(answers: tuple[int, ...]) -> None:
+    now = using(says_time(*answers), lambda source: source.now())
+    assert NOW - 1 <= now <= NOW + 1500
+
+
+def test_a_simulated_time_far_from_ours_is_believed() -> None:
+    years = -10 * 365 * 86_400
+    now = using(says_time(years, years, years), lambda source: source.now())
+    assert abs(now - NOW - years * 1000) < 1500
+
+
+def test_when_the_clock_cannot_be_asked_again_the_old_reading_goes_on_and_the_first_one_is_needed() -> None:
+    async def run() -> tuple[int, int]:
+        okx, skipped = SmallOkx(now=NOW), [0.0]
+        clocks = {"wall_clock": lambda: NOW / 1000, "clock": lambda: time.monotonic() + skipped[0]}
+        async with serving(okx, attempts=1) as given, OkxSource(given, **clocks) as source:
+            okx.script(resets, endpoint=Endpoint.TIME)
+            with pytest.raises(ExchangeError):
+                await source.now()
+            first, skipped[0] = await source.now(), 100.0
+            okx.script(resets, endpoint=Endpoint.TIME)
+            return first, await source.now()
+
+    first, later = asyncio.run(run())
+    assert 0 <= first - NOW < 5_000
+    assert 100_000 <= later - first < 105_000

@@ -1,7 +1,7 @@
 """Where a history begins: a binary search over the grid of bars that asks one question again and again.
 
 "Is there a candle older than this time?" has one answer up to the first candle and the other one after it, whatever
-holes the history has, and so about log2 of the bars since 1970 (27 questions for one-minute bars) find the exact bar.
+holes the history has, and so about log2 of the bars since 1970 (28 questions for one-minute bars) find the exact bar.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ NewestBefore = Callable[[UtcMs | None], Awaitable[UtcMs | None]]
 async def first_open_time(timeframe: Timeframe, newest_before: NewestBefore) -> UtcMs | None:
     """The open time of the first candle there is, or None if there is none at all.
 
-    The end of the search is asked once more: one wrong "nothing older" must not cost years of history.
+    Where the search ends, "nothing older" must be said twice more: one wrong answer must not cost years of history.
     """
-    older = await newest_before(None)
     first: UtcMs | None = None
-    while older is not None:
+    while (older := await _asked_twice(newest_before, first)) is not None:
         first = await _oldest_from(timeframe, timeframe.ordinal(older), newest_before)
-        older = await newest_before(first)
     return first
+
+
+async def _asked_twice(newest_before: NewestBefore, time: UtcMs | None) -> UtcMs | None:
+    found = await newest_before(time)
+    return await newest_before(time) if found is None else found
 
 
 async def _oldest_from(timeframe: Timeframe, known: int, newest_before: NewestBefore) -> UtcMs:

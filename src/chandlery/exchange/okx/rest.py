@@ -18,6 +18,7 @@ from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import UtcMs
 from chandlery.errors import BadPage
 from chandlery.exchange.okx import paging, wire
+from chandlery.exchange.okx.clock import ExchangeClock
 from chandlery.exchange.okx.probing import first_open_time
 from chandlery.exchange.okx.session import Clock, OkxSession, OnEvent, Sleep
 from chandlery.exchange.okx.settings import Endpoint, OkxSettings
@@ -45,10 +46,12 @@ class OkxSource(CandleSource):
         self.settings = settings or OkxSettings()
         self.exchange = self.settings.exchange
         self._session = OkxSession(self.settings, on_event=on_event, clock=clock, sleep=sleep, rng=rng)
-        self._wall_clock, self._clock = wall_clock, clock
-        self._offset_s = self._told_time_s = 0.0
-        self._told_at = float("-inf")
-        self._asking_time = asyncio.Lock()
+        self._exchange_clock = ExchangeClock(
+            partial(self._session.get, Endpoint.TIME, {}, wire.server_time),
+            wall_clock=wall_clock,
+            steady_clock=clock,
+            age_s=self.settings.clock_age_s,
+        )
 
     async def __aenter__(self) -> Self:
         await self._session.__aenter__()
@@ -64,23 +67,12 @@ class OkxSource(CandleSource):
 
     @property
     def clock_offset_s(self) -> float:
-        """The exchange's clock minus ours, as last measured; 0 before the first measurement."""
-        return self._offset_s
+        """The exchange's clock minus this machine's, as last measured; 0 before the first measurement."""
+        return self._exchange_clock.offset_s
 
     async def now(self) -> UtcMs:
-        """The exchange's clock, from its last answer and the time since; asked anew once that answer is old.
-
-        A step of this machine's clock does not move it. It lags by the way of that answer through the network, and so
-        never runs ahead of the exchange.
-        """
-        async with self._asking_time:
-            if self._clock() - self._told_at >= self.settings.clock_age_s:
-                await self._session.get(Endpoint.TIME, {}, self._set_clock)
-        return round((self._told_time_s + self._clock() - self._told_at) * 1000)
-
-    def _set_clock(self, data: msgspec.Raw) -> None:
-        self._told_time_s, self._told_at = wire.server_time(data) / 1000, self._clock()
-        self._offset_s = self._told_time_s - self._wall_clock()
+        """The exchange's clock, asked again once the last reading is ``clock_age_s`` old."""
+        return await self._exchange_clock.now()
 
     async def instruments(self) -> Sequence[Instrument]:
         """All spot, swap and futures instruments; delisted ones are absent."""

@@ -153,7 +153,8 @@ class OkxSession:
                     await self._sleep(self._breaker.wait_s(now))
 
     def _check_patience(self, endpoint: Endpoint, began: float, now: float) -> None:
-        silent_s = now - max(began, self._breaker.failing_since or now)
+        since = self._breaker.failing_since
+        silent_s = 0.0 if since is None else now - max(began, since)
         if silent_s < self._settings.patience_s:
             return
         error = ExchangeUnavailable(
