@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from chandlery.domain.candle import CandleBatch, Rejected
 from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.rules import judge
 from chandlery.domain.span import Span
-from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, timeframe
+from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs, timeframe
 from chandlery.errors import DataNotFoundError, DataValidationError
 from chandlery.storage.catalog import DEFAULT_EXCHANGE, Catalog
 from chandlery.storage.config import PostgresConfig
 from chandlery.storage.coverage import Ledger
 from chandlery.storage.database import Database, DatabaseOptions
-from chandlery.storage.frames import FrameRows, candles_frame, parse_bound, rows_from_frame, rows_from_records
 from chandlery.storage.health import Health, examine
 from chandlery.storage.pgtime import to_datetime
 from chandlery.storage.reader import Reader
@@ -33,9 +32,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from chandlery.storage.tables import FrameRows
+
     Bound = str | int | date | datetime | pd.Timestamp
 
 
+# what needs pandas is imported where it is used: most commands start a third sooner without it
 class PostgreSQLStorage:
     """Candles in one PostgreSQL database.
 
@@ -114,6 +116,8 @@ class PostgreSQLStorage:
 
         Raises DataValidationError for a frame that cannot be understood as a whole.
         """
+        from chandlery.storage.frames import rows_from_frame
+
         series = self._series(self._exchange or DEFAULT_EXCHANGE, symbol, interval)
         self.require_schema()
         return self.writer.write([_delivery(rows_from_frame(df, series))])
@@ -127,6 +131,8 @@ class PostgreSQLStorage:
 
     def save_records(self, records: Sequence[Mapping[str, Any]]) -> SaveResult:
         """As ``bulk_insert``, with the whole result."""
+        from chandlery.storage.frames import rows_from_records
+
         self.require_schema()
         sorted_out = rows_from_records(records, self._exchange or DEFAULT_EXCHANGE, self._intervals)
         deliveries = [_delivery(rows) for rows in sorted_out.by_series.values()]
@@ -142,6 +148,8 @@ class PostgreSQLStorage:
         A text such as ``2024-01-31`` as the end includes that whole day; None is the beginning or the end of what is
         stored. Raises DataNotFoundError for a symbol of which nothing is stored.
         """
+        from chandlery.storage.frames import candles_frame
+
         return candles_frame(self.get_candles(symbol, interval, start_date, end_date))
 
     def get_candles(
@@ -149,8 +157,8 @@ class PostgreSQLStorage:
     ) -> CandleBatch:
         """The same as columns of numpy arrays."""
         series = self.stored_series(symbol, interval)
-        start = parse_bound(start_date, "start") if start_date is not None else 0
-        end = parse_bound(end_date, "end") + 1 if end_date is not None else _FAR_FUTURE_MS
+        start = 0 if start_date is None else _parsed(start_date, "start")
+        end = _FAR_FUTURE_MS if end_date is None else _parsed(end_date, "end") + 1
         if start >= end:
             raise DataValidationError(f"the start {start_date!r} is later than the end {end_date!r}.")
         return self.reader.candles(series, Span(start, end))
@@ -205,6 +213,12 @@ class PostgreSQLStorage:
 
 
 _FAR_FUTURE_MS = 4_102_444_800_000  # 2100-01-01 UTC
+
+
+def _parsed(bound: Bound, side: Literal["start", "end"]) -> UtcMs:
+    from chandlery.storage.bounds import parse_bound
+
+    return parse_bound(bound, side)
 
 
 def _delivery(given: FrameRows) -> Delivery:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import psycopg
@@ -24,8 +24,10 @@ from chandlery.storage.coverage import extend_coverage, lock_key
 from chandlery.storage.database import Database
 from chandlery.storage.partitions import Partitions, table_of
 from chandlery.storage.pgtime import to_datetime, to_datetime_or_none
-from chandlery.storage.records import Refused
 from chandlery.storage.sql import query
+
+if TYPE_CHECKING:
+    from chandlery.storage.records import Refused
 
 RevisionPolicy = Literal["replace", "keep"]
 _CHUNK_BYTES = 1 << 20
