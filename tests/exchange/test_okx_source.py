@@ -252,6 +252,13 @@ def test_a_listing_that_is_not_in_the_history_yet_is_found_among_the_recent_cand
     assert using(okx, lambda source: source.history_start(series())) == minutes(2)[0]
 
 
+@pytest.mark.parametrize(("ago", "reached"), [(29, True), (30, True), (31, False)])
+def test_whether_the_history_reaches_back_to_a_time_counts_the_candle_that_opens_then(ago: int, reached: bool) -> None:
+    okx = SmallOkx.with_candles(*minutes(*range(5, 31)))
+    assert using(okx, lambda source: source.reaches_back_to(series(), minutes(ago)[0])) is reached
+    assert len(okx.asked()) == 1
+
+
 def test_a_series_without_any_candle_has_no_start() -> None:
     assert using(SmallOkx(), lambda source: source.history_start(series())) is None
 
