@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return exit_code_of(error)
     except TyperException as error:
-        complain(f"{str(error).rstrip('.')}. Try: chandlery --help")
+        complain(f"{error.format_message().rstrip('.')}. Try: chandlery --help")
         return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

@@ -45,7 +45,10 @@ def show(
     with open_storage(settings_from(config), exchange=exchange) as storage:
         batch, total = _read(storage, symbol, timeframe, since, until, last)
     if json:
-        write_json({name: column.tolist() for name, column in batch.columns().items()})
+        columns = {name: column.tolist() for name, column in batch.columns().items()}
+        # JSON has no NaN
+        columns["quote_volume"] = [None if value != value else value for value in columns["quote_volume"]]
+        write_json(columns)
         return
     draw(batch)
     shown = "" if total == len(batch) else f" of {total:,}"
