@@ -89,10 +89,13 @@ def test_a_batch_may_span_partitions_and_copies(storage: PostgreSQLStorage) -> N
 
 
 def test_a_failure_undoes_everything_the_ledger_included(storage: PostgreSQLStorage) -> None:
+    """The second series fails for a reason that is not in its rows: its ledger's table refuses it."""
     good, bad = candles(series("BTC-USDT"), 10), candles(series("ETH-USDT"), 10)
-    broken = CandleBatch.of(bad.series, {**bad.columns(), "close": -bad.close})  # past the rules, to the server
-    with pytest.raises(DatabaseError) as caught:
-        storage.writer.write([delivery(good), delivery(broken)])
+    numbers = [storage.catalog.ensure("okx", symbol) for symbol in ("BTC-USDT", "ETH-USDT")]
+    refuse = f"ALTER TABLE chandlery.coverage ADD CONSTRAINT none_of_his CHECK (instrument_id <> {numbers[1]})"
+    storage.database.transact(lambda c: c.execute(refuse))  # type: ignore[call-overload]
+    with pytest.raises(DatabaseError, match="none_of_his") as caught:
+        storage.writer.write([delivery(good), delivery(bad)])
     assert caught.value.sqlstate == "23514"
     assert not caught.value.transient
     assert not len(stored(storage, good))

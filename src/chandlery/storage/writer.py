@@ -2,14 +2,16 @@
 
 For each series: lock it, read what is stored in the batch's span, skip what is the same, record what differs as a
 revision, COPY what is new straight into the table, and extend the coverage. Writing the same twice changes nothing,
-so a lost reply to COMMIT is answered by simply writing again.
+so a lost reply to COMMIT is answered by simply writing again. Rows that the server itself refuses, as a constraint or a
+trigger of its owner may do, are set aside like rows that broke a rule of ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import psycopg
@@ -18,10 +20,13 @@ from psycopg import errors, sql
 from chandlery.domain.candle import BoolArray, CandleBatch, Rejected, nothing_new
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import IntArray, UtcMs
+from chandlery.errors import DatabaseError
+from chandlery.storage.bisect import check_at_once, in_halves, set_apart
 from chandlery.storage.catalog import Catalog
 from chandlery.storage.copy_binary import candle_stream, candles_from, revision_stream
 from chandlery.storage.coverage import extend_coverage, lock_key
 from chandlery.storage.database import Database
+from chandlery.storage.failures import FailureClass
 from chandlery.storage.partitions import Partitions, table_of
 from chandlery.storage.pgtime import to_datetime, to_datetime_or_none
 from chandlery.storage.sql import query
@@ -30,7 +35,6 @@ if TYPE_CHECKING:
     from chandlery.storage.records import Refused
 
 RevisionPolicy = Literal["replace", "keep"]
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ class Delivery:
 
 
 class Writer:
-    """Stores deliveries. ``rows_per_copy`` bounds one COPY, and with it the memory and the time of a statement."""
+    """Stores deliveries. ``rows_per_copy`` bounds one COPY and the bars it spans, and with them memory and time."""
 
     def __init__(
         self,
@@ -102,29 +106,48 @@ class Writer:
         numbered = [(self._catalog.ensure(d.batch.series.exchange, d.batch.series.symbol), d) for d in deliveries]
         # everybody locks in the same order, so no two writers wait for each other
         numbered.sort(key=lambda pair: lock_key(1, pair[0], pair[1].batch.series))
-        for _, delivery in numbered:
+        manner = _Manner(on_revision=self._on_revision, rows_per_copy=self._rows_per_copy)
+        while True:
+            self._ensure_partitions(deliveries)
+            try:
+                return self._write_all(numbered, refused, manner)
+            except _OutsideWriter:
+                # somebody wrote past our lock; now his rows are visible, and a staging table takes any further race
+                manner = replace(manner, staged=True)
+            except _PartitionGone:
+                self._partitions.forget()
+            except DatabaseError as error:
+                if manner.halving or error.kind != FailureClass.DATA:
+                    raise
+                manner = replace(manner, halving=True)
+
+    def _ensure_partitions(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
             if delivery.batch.span is not None:
                 self._partitions.ensure(delivery.batch.series.timeframe, delivery.batch.span)
-        try:
-            return self._write_all(numbered, refused, staged=False)
-        except _OutsideWriter:
-            # somebody wrote past our lock; now his rows are visible, and a staging table takes any further race
-            return self._write_all(numbered, refused, staged=True)
-        except _PartitionGone:
-            self._partitions.forget()
-            return self.write(deliveries, refused)
 
     def _write_all(
-        self, numbered: Sequence[tuple[int, Delivery]], refused: Sequence[Refused], *, staged: bool
+        self, numbered: Sequence[tuple[int, Delivery]], refused: Sequence[Refused], manner: _Manner
     ) -> SaveResult:
         def work(connection: psycopg.Connection) -> SaveResult:
+            if manner.halving:
+                check_at_once(connection)
             result = set_aside_refused(connection, refused)
             for instrument_id, delivery in numbered:
-                target = _Target(self._database, connection, instrument_id, delivery, self._on_revision, staged)
-                result += target.store(self._rows_per_copy)
+                result += _Target(self._database, connection, instrument_id, delivery, manner).store()
             return result
 
         return self._database.transact(work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manner:
+    """How to store. ``staged``: past a race with an outside writer; ``halving``: past rows that the server refuses."""
+
+    on_revision: RevisionPolicy
+    rows_per_copy: int
+    staged: bool = False
+    halving: bool = False
 
 
 class _OutsideWriter(Exception):
@@ -144,8 +167,7 @@ class _Target:
         connection: psycopg.Connection,
         instrument_id: int,
         delivery: Delivery,
-        on_revision: RevisionPolicy,
-        staged: bool,
+        manner: _Manner,
     ) -> None:
         self._database = database
         self._connection = connection
@@ -153,20 +175,34 @@ class _Target:
         self._delivery = delivery
         self._series = delivery.batch.series
         self._table = table_of(self._series.timeframe)
-        self._on_revision = on_revision
-        self._staged = staged
+        self._key: dict[str, Any] = {"instrument_id": instrument_id, "timeframe": self._series.timeframe.name}
+        self._manner = manner
 
-    def store(self, rows_per_copy: int) -> SaveResult:
+    def store(self) -> SaveResult:
         self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(1, self._instrument_id, self._series)])
         result = SaveResult(unchanged=self._delivery.repeated, rounded=self._delivery.rounded)
-        for part in _parts(self._delivery.batch, rows_per_copy):
-            result += self._store_part(part)
+        covered = self._delivery.covered
+        for part in _parts(self._delivery.batch, self._manner.rows_per_copy):
+            if self._manner.halving:
+                stored, refused_bars = self._store_what_fits(part)
+                covered -= refused_bars
+            else:
+                stored = self._store_part(part)
+            result += stored
             self._database.progressed(self._connection)
-        if self._delivery.covered:
-            extend_coverage(self._connection, self._instrument_id, self._series, self._delivery.covered)
+        if covered:
+            extend_coverage(self._connection, self._instrument_id, self._series, covered)
         if self._delivery.rejected:
             result += set_aside(self._connection, self._delivery.rejected)
         return result
+
+    def _store_what_fits(self, part: CandleBatch) -> tuple[SaveResult, Spans]:
+        """Store the rows that the server takes and set the others aside; their bars are not known."""
+        result, refusals = in_halves(self._connection, part, self._store_part, SaveResult())
+        if not refusals:
+            return result, Spans()
+        rejected, bars = set_apart(self._series, refusals)
+        return result + set_aside(self._connection, rejected), bars
 
     def _store_part(self, part: CandleBatch) -> SaveResult:
         stored = self._stored(part.span)
@@ -183,22 +219,16 @@ class _Target:
     def _stored(self, span: Span | None) -> CandleBatch:
         if span is None:
             return CandleBatch.empty(self._series)
-        statement = query(
-            "stored_candles",
-            table=self._table,
-            instrument_id=sql.Literal(self._instrument_id),
-            timeframe=sql.Literal(self._series.timeframe.name),
-            start=sql.Literal(to_datetime(span.start)),
-            end=sql.Literal(to_datetime(span.end)),
-        )
-        with self._connection.cursor().copy(statement) as copy:
-            return candles_from(copy, self._series)
+        parameters = self._key | {"start": to_datetime(span.start), "end": to_datetime(span.end)}
+        with self._connection.cursor(binary=True) as cursor:
+            row = cursor.execute(query("stored_candles", table=self._table), parameters).fetchone()
+        return CandleBatch.empty(self._series) if row is None or row[0] is None else candles_from(row[0], self._series)
 
     def _insert(self, new: CandleBatch) -> int:
         if not len(new):
             return 0
         stream = candle_stream(new, self._instrument_id)
-        if self._staged:
+        if self._manner.staged:
             return self._insert_staged(stream)
         try:
             self._copy_in(query("insert_candles", table=self._table), stream)
@@ -210,7 +240,7 @@ class _Target:
             raise
         return len(new)
 
-    def _insert_staged(self, stream: bytes) -> int:
+    def _insert_staged(self, stream: Iterator[bytes]) -> int:
         self._connection.execute("DROP TABLE IF EXISTS pg_temp.candle_staging")
         self._connection.execute(query("make_staging"))
         self._copy_in(query("insert_candles", table=sql.Identifier("pg_temp", "candle_staging")), stream)
@@ -229,22 +259,16 @@ class _Target:
         if new.span is None:
             return
         self._copy_in(query("insert_revisions"), revision_stream(old, new, self._instrument_id))
-        parameters = {
-            "instrument_id": self._instrument_id,
-            "timeframe": self._series.timeframe.name,
-            "start": to_datetime(new.span.start),
-            "end": to_datetime(new.span.end),
-        }
-        if self._on_revision == "replace":
+        parameters = self._key | {"start": to_datetime(new.span.start), "end": to_datetime(new.span.end)}
+        if self._manner.on_revision == "replace":
             self._connection.execute(query("apply_revisions", table=self._table), parameters)
         else:
             self._connection.execute(query("keep_old_values"), parameters)
 
-    def _copy_in(self, statement: sql.Composed, stream: bytes) -> None:
-        view = memoryview(stream)
+    def _copy_in(self, statement: sql.Composed, stream: Iterator[bytes]) -> None:
         with self._connection.cursor().copy(statement) as copy:
-            for start in range(0, len(view), _CHUNK_BYTES):
-                copy.write(view[start : start + _CHUNK_BYTES])
+            for block in stream:
+                copy.write(block)
                 self._database.progressed(self._connection)
 
 
@@ -280,9 +304,12 @@ def _set_aside(
     return SaveResult(rejected=len(reasons))
 
 
-def _parts(batch: CandleBatch, rows: int) -> Iterator[CandleBatch]:
-    for start in range(0, len(batch), rows):
-        yield batch.take(slice(start, start + rows))
+def _parts(batch: CandleBatch, bars: int) -> Iterator[CandleBatch]:
+    """Cut where ``bars`` bars are over, so that neither a part nor what is stored in its span is longer."""
+    numbers = batch.series.timeframe.ordinal(batch.open_time)
+    cuts = np.flatnonzero(np.diff((numbers - numbers[:1]) // bars)) + 1
+    edges = [0, *cuts.tolist(), len(batch)]
+    return (batch.take(slice(start, end)) for start, end in pairwise(edges) if start < end)
 
 
 def _look_up(wanted: IntArray, stored: IntArray) -> tuple[IntArray, BoolArray]:
