@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from chandlery.cli.options import settings_from
-from chandlery.cli.screen import console, say
+from chandlery.cli.screen import console, program, say
 
 if TYPE_CHECKING:
     from chandlery.settings import Settings
@@ -40,7 +40,7 @@ def demo() -> int:
     _show(settings)
     say(
         "\nThese candles are made up. To do it for real, with a network:\n\n"
-        "  chandlery collect BTC-USDT --timeframe 1m --since 2024-01-01\n\n"
+        f"  {program()} collect BTC-USDT --timeframe 1m --since 2024-01-01\n\n"
         "and into a server of your own, before that:\n\n"
         "  export CHANDLERY_DATABASE_URL=postgresql://user@host/database"
     )

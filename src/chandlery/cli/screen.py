@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -47,6 +51,16 @@ def table(*columns: str, left: int = 1, title: str | None = None) -> Table:
     for position, name in enumerate(columns):
         made.add_column(name, justify="left" if position < left else "right", no_wrap=position != len(columns) - 1)
     return made
+
+
+def program() -> str:
+    """How this program was called, so that a shown command can be typed as it stands."""
+    called = sys.argv[0]
+    if shutil.which("chandlery") or Path(called).name != "chandlery":
+        return "chandlery"
+    with contextlib.suppress(ValueError):  # no path leads from one drive to another
+        called = min(os.path.relpath(called), called, key=len)
+    return called
 
 
 def moment(time: UtcMs | None) -> str:

@@ -156,6 +156,8 @@ class SeriesJob:
         what = {"message": str(error), "class": type(error).__name__}
         try:
             await self._run.stored(self._run.output.remember_error, self._series, what)
+            if self._report.wanted is not None:
+                self._report.missing = await self._missing(self._report.wanted)
         except (DatabaseError, StorageError) as failure:
             self._run.fail(failure)
 
