@@ -1,14 +1,17 @@
 -- The queries of reader, writer and ledger. {table} is the table of one timeframe, such as chandlery.candle_1m.
 
 -- name: stored_candles
--- The candles of a series in [start, end), oldest first, as a binary COPY stream.
-COPY (
+-- The candles of a series in [start, end), oldest first, as one value: a COPY of them would be a message a row.
+SELECT string_agg(
+           timestamptz_send(open_time) || float8send(open) || float8send(high) || float8send(low)
+           || float8send(close) || float8send(base_volume) || float8send(quote_volume), '')
+  FROM (
     SELECT open_time, open, high, low, close, base_volume, quote_volume
       FROM {table}
-     WHERE instrument_id = {instrument_id} AND timeframe = {timeframe}
-       AND open_time >= {start} AND open_time < {end}
+     WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+       AND open_time >= %(start)s AND open_time < %(end)s
      ORDER BY open_time
-) TO STDOUT (FORMAT binary)
+  ) AS stored
 
 -- name: insert_candles
 -- Straight into the table: the fastest way in, for rows that are known to be absent.
