@@ -1,4 +1,4 @@
-"""Failures are told: one event each with series, span and next step, no secret, and in ``status`` until it goes well."""
+"""Failures are told: one event each with series, span and next step, no secret; in ``status`` until it goes well."""
 
 from __future__ import annotations
 

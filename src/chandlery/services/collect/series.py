@@ -83,7 +83,7 @@ class SeriesJob:
         ahead = iter(pages)
         lanes = [self._lane(ahead) for _ in range(min(_LANES, len(pages)))]
         outcomes = await asyncio.gather(*lanes, return_exceptions=True)
-        await self._count(await self._run.stored(self._run.output.finish, self._series))
+        self._count(await self._run.stored(self._run.output.finish, self._series))
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
@@ -97,7 +97,7 @@ class SeriesJob:
                     if page is None:
                         return
                     async with self._storing:
-                        await self._count(await self._run.stored(self._store, page))
+                        self._count(await self._run.stored(self._store, page))
                 self._report.pages += 1
                 self._run.progress.pages_done += 1
                 self._run.moved()
@@ -117,7 +117,7 @@ class SeriesJob:
         )
         return self._run.output.save(delivery)
 
-    async def _count(self, result: SaveResult) -> None:
+    def _count(self, result: SaveResult) -> None:
         self._report.result += result
         self._run.progress.result += result
 
