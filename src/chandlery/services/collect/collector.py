@@ -52,8 +52,9 @@ class Collector:
     async def run(self, wanted: Wanted) -> list[SeriesReport]:
         """Collect everything wanted; a report a series, in the order asked for.
 
-        A failure of one series stands in its report and does not stop the others. Raises DataNotFoundError for a
-        symbol that the exchange does not list, naming near ones, and whatever keeps the output from storing.
+        A failure of one series stands in its report and does not stop the others. There are no reports if it was
+        stopped before it knew what the exchange lists. Raises DataNotFoundError for a symbol that the exchange does
+        not list, naming near ones, and whatever keeps the output from storing.
         """
         run = self._run = Run(self._source, self._output, wanted, self._watch)
         if self._stopped:
@@ -65,8 +66,13 @@ class Collector:
                 return await SeriesJob(run, instrument, timeframe).run()
 
         try:
-            instruments = await self._listed(run)
-            run.now = await self._source.now()
+            listed = await run.unless_stopped(self._source.instruments())
+            now = await run.unless_stopped(self._source.now())
+            if listed is None or now is None:
+                return []  # stopped before anything was known
+            run.now = now
+            instruments = self._chosen(wanted, listed)
+            await run.stored(self._output.prepare, instruments)
             run.progress.series_planned = len(instruments) * len(wanted.timeframes)
             await run.stored(self._output.started, _described(wanted))
             jobs = [take_turn(instrument, timeframe) for instrument in instruments for timeframe in wanted.timeframes]
@@ -78,16 +84,14 @@ class Collector:
         finally:
             run.close()
 
-    async def _listed(self, run: Run) -> list[Instrument]:
-        listed = {instrument.symbol: instrument for instrument in await self._source.instruments()}
-        for symbol in run.wanted.symbols:
-            if symbol not in listed:
-                near = near_symbols(symbol, listed)
+    def _chosen(self, wanted: Wanted, listed: Sequence[Instrument]) -> list[Instrument]:
+        by_symbol = {instrument.symbol: instrument for instrument in listed}
+        for symbol in wanted.symbols:
+            if symbol not in by_symbol:
+                near = near_symbols(symbol, by_symbol)
                 hint = f"Did you mean {' or '.join(near)}?" if near else ""
                 raise DataNotFoundError(f"{self._source.exchange} does not list {symbol}.", hint=hint)
-        chosen = [listed[symbol] for symbol in dict.fromkeys(run.wanted.symbols)]
-        await run.stored(self._output.prepare, chosen)
-        return chosen
+        return [by_symbol[symbol] for symbol in dict.fromkeys(wanted.symbols)]
 
 
 def _described(wanted: Wanted) -> str:
