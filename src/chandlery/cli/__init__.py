@@ -18,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from chandlery.cli.screen import complain
 
     try:
-        outcome = app(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        outcome = app(args=given, prog_name="chandlery", standalone_mode=False)
         return outcome if isinstance(outcome, int) else ExitCode.COMPLETE
     except ChandleryError as error:
         complain(str(error))

@@ -17,10 +17,18 @@ _SYMBOLS = ("BTC-USDT", "ETH-USDT", "BTC-USDT-SWAP")
 _DAYS = 7
 _SEED = 1
 
+EXAMPLES = """
+Examples:
+
+  chandlery demo
+
+  CHANDLERY_DATA_FOLDER=trial chandlery demo
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command()(demo)
+    app.command(epilog=EXAMPLES)(demo)
 
 
 def demo() -> int:

@@ -8,7 +8,19 @@ from chandlery.cli.exits import ExitCode
 from chandlery.cli.options import AsJson, Config, settings_from
 from chandlery.cli.screen import say, write_json
 
-app = typer.Typer(help="Make or upgrade the database's tables, or see which version they have.", no_args_is_help=True)
+EXAMPLES = """
+Examples:
+
+  chandlery schema status
+
+  chandlery schema apply
+"""
+
+app = typer.Typer(
+    help="Make or upgrade the database's tables, or see which version they have.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+)
 
 
 @app.command()

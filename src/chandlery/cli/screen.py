@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 _WIDE = 200
 """Columns for output into a file or a pipe, where nothing has to fit a window."""
 
-console = Console(highlight=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Tell ``main``, for which a reader who has seen enough is no failure."""
+        raise BrokenPipeError  # without its number, for which typer would end the process by itself
+
+
+console = _Console(highlight=False)
 if not console.is_terminal:
     console.width = _WIDE
 _errors = Console(stderr=True, highlight=False)
@@ -42,7 +49,11 @@ def say(message: str) -> None:
 
 def write_json(value: Any) -> None:
     """A result for programs, on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    try:
+        sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        console.on_broken_pipe()
 
 
 def table(*columns: str, left: int = 1, title: str | None = None) -> Table:
