@@ -95,7 +95,8 @@ class Shell:
         return Running(process=process)
 
     def _clean(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "TMPDIR") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+        kept["PYTHONPATH"] = str(REPOSITORY / "src")
         return kept | {"HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -1,0 +1,35 @@
+"""Commands run as processes against a simulated exchange in this process and a database of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from market import NOW
+
+from chandlery.simulator import FixedClock, SeededMarket, Simulator
+from processes import Shell, as_url
+
+UNHURRIED = {
+    f"CHANDLERY_DATA_COLLECTION_{name}_LIMIT": "2000" for name in ("CANDLES", "HISTORY", "INSTRUMENTS", "TIME")
+}
+"""The simulator of these tests counts no requests, so nobody need pace them."""
+
+
+@pytest.fixture
+def exchange() -> Iterator[Simulator]:
+    """A made-up market, half a minute after 2024-03-01 began."""
+    with Simulator(SeededMarket(3), clock=FixedClock(NOW)).run_in_thread() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def shell(database_url: str, exchange: Simulator, tmp_path: Path) -> Shell:
+    """A shell in an empty folder whose commands use the test's database and exchange, and do not pace requests."""
+    variables = {
+        "CHANDLERY_DATABASE_URL": as_url(database_url),
+        "CHANDLERY_DATA_COLLECTION_BASE_URL": exchange.base_url,
+        **UNHURRIED,
+    }
+    return Shell(folder=tmp_path, variables=variables)
