@@ -11,9 +11,8 @@ from market import NOW
 from chandlery.simulator import FixedClock, SeededMarket, Simulator
 from processes import Shell, as_url
 
-UNHURRIED = {
-    f"CHANDLERY_DATA_COLLECTION_{name}_LIMIT": "2000" for name in ("CANDLES", "HISTORY", "INSTRUMENTS", "TIME")
-}
+_ENDPOINTS = ("CANDLES", "HISTORY", "INSTRUMENTS", "TIME")
+UNHURRIED = {f"CHANDLERY_DATA_COLLECTION_{name}_LIMIT": "2000" for name in _ENDPOINTS}
 """The simulator of these tests counts no requests, so nobody need pace them."""
 
 
