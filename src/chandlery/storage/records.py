@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,8 @@ from chandlery.domain.candle import RawText
 from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, timeframe
 from chandlery.errors import DataValidationError
+from chandlery.storage.columns import PlainColumn
+from chandlery.storage.packing import columns_of
 from chandlery.storage.tables import SPELLINGS, FrameRows, frame_rows, raw_text, read_table, spelled
 
 Record = Mapping[str, Any]
@@ -42,7 +43,7 @@ class RecordRows:
 class _Columns:
     """Values by thing, of the records at ``positions``, and their own names."""
 
-    values: dict[str, list[object]]
+    values: dict[str, PlainColumn]
     names: dict[str, str]
     positions: npt.NDArray[np.int64]
     refused: dict[int, str]
@@ -64,7 +65,7 @@ def rows_from_records(
     keys, codes, refused = _grouped(columns, exchange, intervals)
     refused |= columns.refused
     table, positions = read_table(columns.values, columns.names), columns.positions
-    if codes.any():  # not all of one series: bring each series together, in its order
+    if np.any(codes[1:] < codes[:-1]):  # bring each series together, in its order
         order = np.argsort(codes, kind="stable")
         table, positions, codes = table.take(order), positions[order], codes[order]
     edges = np.searchsorted(codes, np.arange(len(keys) + 1)).tolist()
@@ -81,23 +82,18 @@ def _raw(records: list[Record], positions: npt.NDArray[np.int64]) -> RawText:
 
 def _columns(records: list[Any]) -> _Columns:
     """The records turned into columns: at once if all have the same keys, else one by one."""
-    first = records[0]
-    if not all(issubclass(kind, Mapping) for kind in set(map(type, records))):
-        kinds = [type(record) for record in records]
-        wrong = next(n for n, kind in enumerate(kinds) if not issubclass(kind, Mapping))
-        raise DataValidationError(f"record number {wrong} is a {kinds[wrong].__name__}, not a dict.")
-    if set(map(len, records)) == {len(first)}:
-        try:
-            by_name = {name: list(map(itemgetter(name), records)) for name in first}
-        except KeyError:
-            return _columns_of_many_shapes(records)
-        names = spelled(by_name, SPELLINGS)
-        values = {thing: by_name[name] for thing, name in names.items()}
-        return _Columns(values=values, names=names, positions=np.arange(len(records)), refused={})
-    return _columns_of_many_shapes(records)
+    by_name = columns_of(records)
+    if by_name is None:
+        return _columns_of_many_shapes(records)
+    names = spelled(by_name, SPELLINGS)
+    values = {thing: by_name[name] for thing, name in names.items()}
+    return _Columns(values=values, names=names, positions=np.arange(len(records)), refused={})
 
 
-def _columns_of_many_shapes(records: list[Record]) -> _Columns:
+def _columns_of_many_shapes(records: list[Any]) -> _Columns:
+    for number, kind in enumerate(map(type, records)):
+        if not issubclass(kind, Mapping):
+            raise DataValidationError(f"record number {number} is a {kind.__name__}, not a dict.")
     shapes: dict[frozenset[Any], dict[str, str] | DataValidationError] = {}
     refused: dict[int, str] = {}
     accepted: list[tuple[int, dict[str, str]]] = []
@@ -114,7 +110,7 @@ def _columns_of_many_shapes(records: list[Record]) -> _Columns:
         raise next(shape for shape in shapes.values() if isinstance(shape, DataValidationError))
     names = {thing: name for _, shape in accepted for thing, name in shape.items()}
     absent = {"confirmed": True}
-    values = {
+    values: dict[str, PlainColumn] = {
         thing: [records[n][shape[thing]] if thing in shape else absent.get(thing) for n, shape in accepted]
         for thing in names
     }
@@ -149,13 +145,16 @@ def _grouped(
     return list(numbers), code_of_pair[pairs], refused
 
 
-def _factorized(column: list[object]) -> tuple[list[object], npt.NDArray[np.int64]]:
+def _factorized(column: PlainColumn) -> tuple[list[object], npt.NDArray[np.int64]]:
     """The distinct values in the order of their first occurrence, and the number of each row's value among them."""
+    column = column.tolist() if isinstance(column, np.ndarray) else column
     try:
         distinct = dict.fromkeys(column)
     except TypeError:  # something unhashable, which can name nothing
         column = [value if isinstance(value, str) else ascii(value) for value in column]
         distinct = dict.fromkeys(column)
+    if len(distinct) == 1:
+        return list(distinct), np.zeros(len(column), dtype=np.int64)
     numbers = {value: number for number, value in enumerate(distinct)}
     return list(distinct), np.fromiter(map(numbers.__getitem__, column), np.int64, len(column))
 
