@@ -1,9 +1,9 @@
 """chandlery keeps OKX candles in PostgreSQL and proves that none is missing.
 
-    from chandlery import PostgreSQLStorage
+from chandlery import PostgreSQLStorage
 
-    with PostgreSQLStorage("postgresql://user@host/database") as storage:
-        frame = storage.get_ohlcv_data("BTC-USDT", "1m", "2024-01-01", "2024-01-31")
+with PostgreSQLStorage("postgresql://user@host/database") as storage:
+    frame = storage.get_ohlcv_data("BTC-USDT", "1m", "2024-01-01", "2024-01-31")
 """
 
 from __future__ import annotations
