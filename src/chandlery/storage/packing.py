@@ -18,9 +18,6 @@ import numpy.typing as npt
 
 from chandlery.storage.columns import PlainColumn
 
-_SHORT_LIST = 16
-"""The header of a packed list takes one byte for fewer elements than this, three for up to 65,535."""
-
 _KIND_OF_TAG = {0xCB: ">f8", 0xCF: ">u8"}
 """Numbers that take a tag and eight bytes: floats, and whole numbers of more than 32 bits, such as milliseconds."""
 
@@ -60,7 +57,7 @@ def _alike(records: Sequence[dict[Any, Any]]) -> dict[Any, PlainColumn] | None:
     rows = _elements(packed, len(records), np.dtype((np.uint8, len(pattern))))
     if rows is None:
         return None
-    fixed = np.ones(len(pattern), dtype=np.bool_)
+    equal = (rows == np.frombuffer(pattern, np.uint8)).all(axis=0)
     columns: dict[Any, PlainColumn] = {}
     end = len(pattern) - sum(len(key) + len(value) for _, key, value in parts)
     for name, key, value in parts:
@@ -69,9 +66,9 @@ def _alike(records: Sequence[dict[Any, Any]]) -> dict[Any, PlainColumn] | None:
         if kind is None:
             columns[name] = [first[name]] * len(records)
         else:
-            fixed[start:end] = False
-            columns[name] = rows[:, start:end].copy().view(kind)[:, 0].astype(kind[1:])
-    return columns if np.all(rows[:, fixed] == np.frombuffer(pattern, np.uint8)[fixed]) else None
+            equal[start:end] = True
+            columns[name] = _native(np.ndarray(len(rows), kind, packed, _header(len(rows)) + start, rows.strides[:1]))
+    return columns if np.all(equal) else None
 
 
 def _one_by_one(records: Sequence[Mapping[Any, Any]]) -> dict[Any, PlainColumn] | None:
@@ -95,15 +92,23 @@ def _numbers(values: list[Any]) -> PlainColumn:
     numbers = _elements(packed, len(values), np.dtype([("tag", "u1"), ("value", kind)])) if kind else None
     if numbers is None or not np.all(numbers["tag"] == tag):
         return values
-    return numbers["value"].astype(numbers["value"].dtype.newbyteorder("="))
+    return _native(numbers["value"])
 
 
 def _elements(packed: bytes, count: int, layout: np.dtype[Any]) -> npt.NDArray[Any] | None:
     """A packed list as an array, if its elements can be of one width."""
-    header = 1 if count < _SHORT_LIST else 3
-    if len(packed) != header + count * layout.itemsize:
+    if len(packed) != _header(count) + count * layout.itemsize:
         return None
-    return np.frombuffer(packed, dtype=layout, offset=header)
+    return np.frombuffer(packed, dtype=layout, offset=_header(count))
+
+
+def _header(count: int) -> int:
+    """How many bytes stand before the first element of a packed list of up to 65,535."""
+    return 1 if count < 16 else 3
+
+
+def _native(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return numbers.astype(numbers.dtype.newbyteorder("="))
 
 
 def _joined(pieces: list[PlainColumn]) -> PlainColumn:
