@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -22,6 +23,10 @@ from chandlery.storage.database import Database
 from chandlery.storage.embedded import EmbeddedServer
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.schema import apply_schema
+
+# how long an example takes says something about the machine, not about the promise
+settings.register_profile("chandlery", deadline=None)
+settings.load_profile("chandlery")
 
 GIVEN = "CHANDLERY_TEST_DATABASE_URL"
 _RUNNING = "CHANDLERY_TEST_SERVER"
