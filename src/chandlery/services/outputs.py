@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chandlery.domain.candle import CandleBatch
 from chandlery.domain.instrument import Instrument, Series
 from chandlery.domain.span import Spans
 from chandlery.domain.timeframe import UtcMs
+from chandlery.storage.coverage import Claim
 from chandlery.storage.runs import RunLog
 from chandlery.storage.writer import Delivery, SaveResult
 
@@ -55,8 +56,8 @@ class Output(Protocol):
         """Keep what went wrong with a series."""
         ...
 
-    def claim(self, series: Series) -> contextlib.AbstractContextManager[bool]:
-        """Take the series for this collector; false if another one has it."""
+    def claim(self, series: Series) -> contextlib.AbstractContextManager[Claim | bool]:
+        """Take the series for this collector: true as long as it has it, false if another one does."""
         ...
 
     def save(self, delivery: Delivery) -> SaveResult:
@@ -65,6 +66,14 @@ class Output(Protocol):
 
     def finish(self, series: Series) -> SaveResult:
         """No more of this series comes now: nothing may stay in memory only; what that stored."""
+        ...
+
+    def give_up(self) -> None:
+        """Wait no longer for a store that is away: calls under way fail soon. Never blocks, callable at any time."""
+        ...
+
+    def take_heart(self) -> None:
+        """Undo ``give_up``."""
         ...
 
 
@@ -107,7 +116,7 @@ class PostgresOutput:
         """In the ledger."""
         self._storage.ledger.remember_error(series, error)
 
-    def claim(self, series: Series) -> contextlib.AbstractContextManager[bool]:
+    def claim(self, series: Series) -> contextlib.AbstractContextManager[Claim]:
         """By an advisory lock."""
         return self._storage.ledger.claim(series)
 
@@ -118,6 +127,14 @@ class PostgresOutput:
     def finish(self, series: Series) -> SaveResult:  # noqa: ARG002
         """Every page was committed as it came."""
         return SaveResult()
+
+    def give_up(self) -> None:
+        """A database that does not answer is not waited for any longer."""
+        self._storage.database.give_up()
+
+    def take_heart(self) -> None:
+        """It is again."""
+        self._storage.database.take_heart()
 
 
 class CsvOutput:
@@ -171,6 +188,12 @@ class CsvOutput:
         """Merge what is in hand."""
         return self._merge(series)
 
+    def give_up(self) -> None:
+        """Files are waited for by nobody."""
+
+    def take_heart(self) -> None:
+        """Nothing was given up."""
+
     def _merge(self, series: Series) -> SaveResult:
         pages = self._in_hand.pop(series, [])
         ordered = sorted((page for page in pages if len(page)), key=lambda page: int(page.open_time[0]))
@@ -215,11 +238,9 @@ class BothOutputs:
         """In the ledger."""
         self._postgres.remember_error(series, error)
 
-    @contextlib.contextmanager
-    def claim(self, series: Series) -> Iterator[bool]:
+    def claim(self, series: Series) -> contextlib.AbstractContextManager[Claim]:
         """The database decides."""
-        with self._postgres.claim(series) as claimed:
-            yield claimed
+        return self._postgres.claim(series)
 
     def save(self, delivery: Delivery) -> SaveResult:
         """First the database, which counts; then the file."""
@@ -231,3 +252,11 @@ class BothOutputs:
         """Merge what the files still lack; the database has it all."""
         self._csv.finish(series)
         return SaveResult()
+
+    def give_up(self) -> None:
+        """Only the database can keep anybody waiting."""
+        self._postgres.give_up()
+
+    def take_heart(self) -> None:
+        """It may again."""
+        self._postgres.take_heart()

@@ -18,7 +18,7 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.span import Spans
 from chandlery.domain.timeframe import TIMEFRAMES, UtcMs
 from chandlery.storage.catalog import Catalog
-from chandlery.storage.database import Database
+from chandlery.storage.database import Database, is_quiet
 from chandlery.storage.pgtime import to_datetime, to_ms, to_multirange, to_spans
 from chandlery.storage.sql import query
 
@@ -40,6 +40,18 @@ class LedgerEntry:
     begins_at: UtcMs | None
     updated_at: UtcMs
     last_error: Mapping[str, Any] | None
+
+
+class Claim:
+    """A series taken for collecting: true as long as it is ours. Looking costs no round trip."""
+
+    def __init__(self, connection: psycopg.Connection, taken: bool) -> None:
+        self._connection = connection
+        self._taken = taken
+
+    def __bool__(self) -> bool:
+        self._taken = self._taken and is_quiet(self._connection)
+        return self._taken
 
 
 class Ledger:
@@ -84,11 +96,11 @@ class Ledger:
         return self._database.transact(read)
 
     @contextlib.contextmanager
-    def claim(self, series: Series) -> Iterator[bool]:
-        """Take a series for collecting; False if another collector has it.
+    def claim(self, series: Series) -> Iterator[Claim]:
+        """Take a series for collecting; the claim is false if another collector has it.
 
-        The claim is a lock of an open transaction on a connection of its own: it ends with the block, and with the
-        process however that dies.
+        It is a lock of an open transaction on a connection of its own: it ends with the block, and with the process
+        however that dies. It also ends with its connection, and so the claim turns false when that is lost.
         """
         key = lock_key(2, self._catalog.ensure(series.exchange, series.symbol), series)
 
@@ -99,7 +111,7 @@ class Ledger:
 
         connection, taken = self._database.begin(take)
         try:
-            yield taken
+            yield Claim(connection, taken)
         finally:
             connection.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import select
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -188,7 +189,7 @@ class Database:
             raise translated(original, broken=broken, phase=Phase.EXECUTE) from error
 
     def _alive(self, connection: psycopg.Connection) -> bool:
-        """Whether an idle connection still answers. A server that hangs gets a short while to say so."""
+        """Whether an idle connection is open still. Raises ConnectionError if its server hangs for a short while."""
         if not self.options.pool_pre_ping:
             return not connection.closed
         try:
@@ -196,7 +197,7 @@ class Database:
                 connection.autocommit = True
                 connection.execute("")
                 connection.autocommit = False
-        except (psycopg.Error, DatabaseError):
+        except psycopg.Error:
             return False
         return True
 
@@ -211,6 +212,15 @@ class Database:
                 str(int(self.options.client_deadline_s * 1000)),
             ],
         )
+
+
+def is_quiet(connection: psycopg.Connection) -> bool:
+    """Whether an idle connection is open and its server has said nothing: what it says unasked is that it ends."""
+    if connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(connection, select.POLLIN | select.POLLRDHUP)
+    return not poll.poll(0)
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ class Pool:
         alive: Callable[[psycopg.Connection], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``alive`` is asked of an idle connection before it is lent."""
+        """``alive`` is asked of an idle connection before it is lent; what it raises, the borrower hears."""
         self._connect = connect
         self._options = options
         self._alive = alive
@@ -119,10 +119,17 @@ class Pool:
                 return None
             if self._clock() - self._made_at[connection] >= self._options.oldest_s:
                 self._discard(connection)
-            elif self._alive(connection):
+            elif self._found_alive(connection):
                 return connection
-            else:
+
+    def _found_alive(self, connection: psycopg.Connection) -> bool:
+        alive = False
+        try:
+            alive = self._alive(connection)
+        finally:
+            if not alive:
                 self._lost(connection)
+        return alive
 
     def _new_connection(self) -> psycopg.Connection:
         try:

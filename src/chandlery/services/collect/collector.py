@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from chandlery.domain.instrument import Instrument, near_symbols
 from chandlery.domain.timeframe import Timeframe
-from chandlery.errors import DataNotFoundError
+from chandlery.errors import DatabaseError, DataNotFoundError, StorageError
 from chandlery.exchange.source import CandleSource
 from chandlery.services.collect.run import Progress, Run, SeriesReport, Wanted
 from chandlery.services.collect.series import SeriesJob
@@ -44,8 +44,9 @@ class Collector:
         self._stopped = False
 
     def stop(self) -> None:
-        """Begin no further page; ``run`` returns when those under way are stored."""
+        """Begin no further page; ``run`` returns when those under way are stored, or their store does not answer."""
         self._stopped = True
+        self._output.give_up()
         if self._run is not None:
             self._run.stopping.set()
 
@@ -65,24 +66,29 @@ class Collector:
             async with turns:
                 return await SeriesJob(run, instrument, timeframe).run()
 
+        reports: list[SeriesReport] = []
         try:
             listed = await run.unless_stopped(self._source.instruments())
             now = await run.unless_stopped(self._source.now())
             if listed is None or now is None:
-                return []  # stopped before anything was known
+                return reports  # stopped before anything was known
             run.now = now
             instruments = self._chosen(wanted, listed)
             await run.stored(self._output.prepare, instruments)
             run.progress.series_planned = len(instruments) * len(wanted.timeframes)
             await run.stored(self._output.started, _described(wanted))
             jobs = [take_turn(instrument, timeframe) for instrument in instruments for timeframe in wanted.timeframes]
-            reports = await asyncio.gather(*jobs)
+            reports += await asyncio.gather(*jobs)
             if run.failure is not None:
                 raise run.failure
             await run.stored(self._output.ended, _outcome(run, reports), run.progress.pages_done, run.progress.result)
-            return reports
+        except (DatabaseError, StorageError):
+            if not self._stopped:
+                raise
         finally:
             run.close()
+            self._output.take_heart()
+        return reports
 
     def _chosen(self, wanted: Wanted, listed: Sequence[Instrument]) -> list[Instrument]:
         by_symbol = {instrument.symbol: instrument for instrument in listed}

@@ -83,9 +83,13 @@ class Run:
         self._threads = ThreadPoolExecutor(thread_name_prefix="chandlery-store", max_workers=16)
 
     def fail(self, error: ChandleryError) -> None:
-        """Nothing more can be stored: stop all jobs; ``Collector.run`` raises the first such error."""
-        self.failure = self.failure or error
-        self.stopping.set()
+        """Nothing more can be stored: stop all jobs; ``Collector.run`` raises the first such error.
+
+        A run that is stopping waits for no store that is away, so there it is no failure of the run.
+        """
+        if not self.stopping.is_set():
+            self.failure = error
+            self.stopping.set()
 
     def moved(self) -> None:
         """Tell the watcher that the progress changed."""

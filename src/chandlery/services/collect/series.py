@@ -15,6 +15,7 @@ from chandlery.errors import ChandleryError, DatabaseError, StorageError
 from chandlery.exchange.source import Page
 from chandlery.services import error_log
 from chandlery.services.collect.run import Run, SeriesReport
+from chandlery.storage.coverage import Claim
 from chandlery.storage.writer import Delivery, SaveResult
 
 _LANES = 6
@@ -40,6 +41,7 @@ class SeriesJob:
             try:
                 await self._collect_when_claimed()
             except (DatabaseError, StorageError) as error:
+                self._report.error = error
                 self._run.fail(error)
             except ChandleryError as error:
                 await self._failed(error)
@@ -50,16 +52,17 @@ class SeriesJob:
 
     async def _collect_when_claimed(self) -> None:
         while not self._run.stopping.is_set():
-            async with self._claim() as claimed:
-                if claimed:
-                    await self._collect()
-                    return
-            # another collector has the series; what he leaves is ours
+            async with self._claim() as claim:
+                if claim:
+                    await self._collect(claim)
+                    if claim or not self._report.missing:
+                        return
+            # another collector has the series, or may have taken it while our claim was lost; what he leaves is ours
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._run.stopping.wait(), _ASK_FOR_CLAIM_EVERY_S)
 
     @contextlib.asynccontextmanager
-    async def _claim(self) -> AsyncIterator[bool]:
+    async def _claim(self) -> AsyncIterator[Claim | bool]:
         claim = self._run.output.claim(self._series)
         claimed = await self._run.stored(claim.__enter__)
         try:
@@ -67,7 +70,7 @@ class SeriesJob:
         finally:
             await self._run.stored(claim.__exit__, None, None, None)
 
-    async def _collect(self) -> None:
+    async def _collect(self, claim: Claim | bool) -> None:
         span = await self._span()
         if span is not None:
             self._report.wanted = span
@@ -75,23 +78,26 @@ class SeriesJob:
             if self._run.output.oldest_first:
                 pages.reverse()
             self._run.progress.pages_planned += len(pages)
-            await self._collect_pages(pages)
+            await self._collect_pages(pages, claim)
             self._report.missing = await self._missing(span)
         self._report.finished = span is not None or not self._run.stopping.is_set()
 
-    async def _collect_pages(self, pages: list[Span]) -> None:
+    async def _collect_pages(self, pages: list[Span], claim: Claim | bool) -> None:
         ahead = iter(pages)
-        lanes = [self._lane(ahead) for _ in range(min(_LANES, len(pages)))]
+        lanes = [self._lane(ahead, claim) for _ in range(min(_LANES, len(pages)))]
         outcomes = await asyncio.gather(*lanes, return_exceptions=True)
         self._count(await self._run.stored(self._run.output.finish, self._series))
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
 
-    async def _lane(self, ahead: Iterator[Span]) -> None:
-        """Take the next page until none is left; a failure empties what is ahead, so that all lanes end."""
+    async def _lane(self, ahead: Iterator[Span], claim: Claim | bool) -> None:
+        """Take the next page until none is left; a failure or a lost claim empties what is ahead: all lanes end."""
         try:
             for asked in ahead:
+                if not claim:
+                    self._run.progress.pages_planned -= 1 + sum(1 for _ in ahead)
+                    return
                 with error_log.about(self._series, asked):
                     page = await self._run.unless_stopped(self._run.source.page(self._instrument, self._series, asked))
                     if page is None:
