@@ -11,7 +11,7 @@ from chandlery.cli import main
 from chandlery.domain.span import Span, Spans
 from chandlery.simulator import FaultKind, Simulator
 from chandlery.storage.postgres import PostgreSQLStorage
-from processes import Shell, as_url
+from processes import Shell, as_url, postgres_variables
 
 SECRET = "hunter2-never-shown"
 
@@ -141,6 +141,23 @@ def test_a_wrong_password_ends_it_at_once_and_is_not_shown(shell: Shell, databas
     assert done.seconds < 10
     assert "password authentication failed" in done.err
     assert SECRET not in done.text
+
+
+def test_the_password_of_the_database_shows_in_no_output_however_it_is_logged(
+    shell: Shell, exchange: Simulator, database_url: str
+) -> None:
+    password = postgres_variables(database_url).get("POSTGRES_PASSWORD", SECRET)
+    exchange.arm(FaultKind.HTTP_500, count=2, endpoint="candles")
+    done = shell.run(
+        *("collect", "BTC-USDT", "--since", "2024-02-29", "--json"),
+        CHANDLERY_DATABASE_URL=as_url(database_url, password=password),
+        CHANDLERY_LOGGING_LEVEL="debug",
+        CHANDLERY_LOGGING_FILE="errors.log",
+    )
+    assert done.code == 0
+    logged = (shell.folder / "errors.log").read_text()
+    assert "HTTP 500" in logged
+    assert password not in done.text + logged
 
 
 @pytest.mark.parametrize(
