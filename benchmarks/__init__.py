@@ -1,0 +1,1 @@
+"""Measurements of the ways into and out of PostgreSQL: ``python -m benchmarks``. No test depends on a speed."""
