@@ -92,6 +92,7 @@ class OkxSession:
         self._clock, self._sleep = clock, sleep
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._breaker = CircuitBreaker(rng=self._rng)
+        self._reached = False
         self._lines = {
             endpoint: _Line(Pacer(limit, share=settings.share)) for endpoint, limit in settings.limits.items()
         }
@@ -111,7 +112,8 @@ class OkxSession:
     async def get(self, endpoint: Endpoint, parameters: Mapping[str, str | int], read: Callable[[msgspec.Raw], T]) -> T:
         """What ``read`` makes of the answer's data; transient errors, those of ``read`` too, are tried again.
 
-        Raises the ExchangeError of the last attempt, or ExchangeUnavailable when patience with a dead host ends.
+        While a host is away that answered before, attempts do not count: then patience decides. Raises the
+        ExchangeError of the last attempt, or ExchangeUnavailable when patience with a dead host ends.
         """
         began, attempt = self._clock(), 1
         while True:
@@ -119,15 +121,18 @@ class OkxSession:
             try:
                 answer = await self._attempt(endpoint, parameters, read, slot)
             except ExchangeError as error:
-                await self._pause_before_retry(endpoint, attempt, error)
-                attempt += 1
+                attempt = await self._pause_before_retry(endpoint, attempt, error)
             else:
                 self._tell(EventKind.ANSWERED, endpoint, attempt)
                 return answer
 
-    async def _pause_before_retry(self, endpoint: Endpoint, attempt: int, error: ExchangeError) -> None:
-        """Wait as ``error`` demands, or raise it where another attempt cannot help or was the last."""
-        if not error.transient or attempt >= self._settings.attempts:
+    async def _pause_before_retry(self, endpoint: Endpoint, attempt: int, error: ExchangeError) -> int:
+        """Wait as ``error`` demands, or raise it where another attempt cannot help or was the last.
+
+        Returns the number of the next attempt.
+        """
+        away = self._reached and self._breaker.failing_since is not None
+        if not error.transient or (attempt >= self._settings.attempts and not away):
             self._tell(EventKind.GAVE_UP, endpoint, attempt, error=error)
             raise error
         # After a rate limit the pacer itself holds the line back.
@@ -135,6 +140,7 @@ class OkxSession:
         wait_s = 0.0 if limited else self._settings.backoff.delay_s(attempt - 1, self._rng)
         self._tell(EventKind.RETRY, endpoint, attempt, wait_s=wait_s, error=error)
         await self._sleep(wait_s)
+        return attempt if away else attempt + 1
 
     async def _turn(self, endpoint: Endpoint, began: float) -> float:
         """Wait in line for a slot and for the breaker's leave; returns the time of the slot."""
@@ -206,6 +212,7 @@ class OkxSession:
             self._tell(EventKind.BREAKER_OPENED, endpoint, 0, error=error)
 
     def _host_answered(self, endpoint: Endpoint) -> None:
+        self._reached = True
         was_failing = self._breaker.failing_since is not None
         self._breaker.succeeded(self._clock())
         if was_failing:
