@@ -63,3 +63,19 @@ def test_ctrl_c_stops_in_time_while_the_exchange_is_away(shell: Shell, exchange:
     time.sleep(0.5)  # time enough to notice
     stopped = collecting.interrupt(signal.SIGINT, within_s=2.0)
     assert stopped.code == 130
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_stops_although_the_database_is_locked(
+    shell: Shell, exchange: Simulator, storage: PostgreSQLStorage, presses: int
+) -> None:
+    """Somebody holds the ledger; a write that waits for him is given up, at the latest when asked twice."""
+    collecting = shell.start(*COLLECT, **PACED)
+    wait_until(lambda: pages_served(exchange) > 3)
+    with storage.database.connect() as outsider:
+        outsider.execute("LOCK TABLE chandlery.coverage IN ACCESS EXCLUSIVE MODE")
+        time.sleep(0.5)
+        if presses == 2:
+            collecting.process.send_signal(signal.SIGINT)
+            time.sleep(0.3)  # two signals at once would be one
+        assert collecting.interrupt(signal.SIGINT, within_s=2.0).code == 130

@@ -78,7 +78,11 @@ def run_collection(settings: Settings, *, as_json: bool = False) -> int:
             "no symbol was given.", hint="Name some, as in: chandlery collect BTC-USDT, or set data_collection.symbols."
         )
     with open_output(settings) as output:
-        reports, requests, interrupted = asyncio.run(_collect(settings, output))
+        try:
+            reports, requests, interrupted = asyncio.run(_collect(settings, output))
+        except KeyboardInterrupt:
+            output.give_up()  # or the exit would wait for threads that wait for the store
+            raise
     if as_json:
         write_json({"requests": requests, "interrupted": interrupted, "series": [_plain(r) for r in reports]})
     else:
