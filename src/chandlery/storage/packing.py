@@ -8,7 +8,6 @@ along, which is compared for all of them at once. That takes a quarter of the ti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -34,10 +33,9 @@ def columns_of(records: Sequence[Any], *, at_a_time: int = 4_096) -> dict[Any, P
     for start in range(0, len(records), at_a_time):
         some = records[start : start + at_a_time]
         kinds = set(map(type, some))
-        if not all(issubclass(kind, Mapping) for kind in kinds) or len(set(map(len, some))) > 1:
+        if not all(issubclass(kind, Mapping) for kind in kinds):
             return None
-        piece = _alike(some) if kinds == {dict} else None
-        piece = piece or _one_by_one(some)
+        piece = (_alike(some) if kinds == {dict} else None) or _one_by_one(some)
         if piece is None or (pieces and piece.keys() != pieces[0].keys()):
             return None
         pieces.append(piece)
@@ -72,7 +70,9 @@ def _alike(records: Sequence[dict[Any, Any]]) -> dict[Any, PlainColumn] | None:
 
 
 def _one_by_one(records: Sequence[Mapping[Any, Any]]) -> dict[Any, PlainColumn] | None:
-    """The same for records of any values; None if one lacks a key of the first."""
+    """The same for records of any values; None if their keys differ."""
+    if len(set(map(len, records))) > 1:
+        return None
     try:
         columns = {name: list(map(itemgetter(name), records)) for name in records[0]}
     except KeyError:
@@ -115,4 +115,7 @@ def _joined(pieces: list[PlainColumn]) -> PlainColumn:
     arrays = [piece for piece in pieces if isinstance(piece, np.ndarray)]
     if len(arrays) == len(pieces) and len({piece.dtype for piece in arrays}) == 1:
         return np.concatenate(arrays)
-    return list(chain.from_iterable(piece.tolist() if isinstance(piece, np.ndarray) else piece for piece in pieces))
+    values: list[object] = []
+    for piece in pieces:
+        values += piece.tolist() if isinstance(piece, np.ndarray) else piece
+    return values

@@ -23,6 +23,8 @@ from chandlery.storage.tables import SPELLINGS, FrameRows, frame_rows, raw_text,
 
 Record = Mapping[str, Any]
 
+_STRETCH = 4_096
+
 
 class Refused(NamedTuple):
     """A record that belongs to no series: its text, and why."""
@@ -58,7 +60,7 @@ def rows_from_records(
     accepted. Raises DataValidationError for something that is no list of dicts, for columns that no record has, and
     for times that cannot be understood as a whole.
     """
-    records = list(records)
+    records = records if isinstance(records, list) else list(records)
     if not records:
         return RecordRows(by_series={}, refused=[])
     columns = _columns(records)
@@ -134,7 +136,7 @@ def _grouped(
     numbers: dict[Series, int] = {}
     code_of_pair = np.full(len(symbols) * len(names), -1)
     refused: dict[int, str] = {}
-    for pair in np.unique(pairs).tolist():
+    for pair in np.flatnonzero(np.bincount(pairs)).tolist():
         symbol, name = symbols[pair // len(names)], names[pair % len(names)]
         try:
             series = Series(exchange, _symbol(symbol), _interval(name, intervals))
@@ -148,15 +150,19 @@ def _grouped(
 def _factorized(column: PlainColumn) -> tuple[list[object], npt.NDArray[np.int64]]:
     """The distinct values in the order of their first occurrence, and the number of each row's value among them."""
     column = column.tolist() if isinstance(column, np.ndarray) else column
-    try:
-        distinct = dict.fromkeys(column)
-    except TypeError:  # something unhashable, which can name nothing
-        column = [value if isinstance(value, str) else ascii(value) for value in column]
-        distinct = dict.fromkeys(column)
-    if len(distinct) == 1:
-        return list(distinct), np.zeros(len(column), dtype=np.int64)
-    numbers = {value: number for number, value in enumerate(distinct)}
-    return list(distinct), np.fromiter(map(numbers.__getitem__, column), np.int64, len(column))
+    numbers: dict[object, int] = {}
+    codes = np.empty(len(column), dtype=np.int64)
+    for start in range(0, len(column), _STRETCH):
+        stretch = column[start : start + _STRETCH]
+        try:
+            # most lists come series by series
+            distinct = dict.fromkeys(stretch[:1] if stretch.count(stretch[0]) == len(stretch) else stretch)
+        except (TypeError, ValueError):  # something unhashable or without a truth, which can name nothing
+            stretch = [value if isinstance(value, str) else ascii(value) for value in stretch]
+            distinct = dict.fromkeys(stretch)
+        of_each = [numbers.setdefault(value, len(numbers)) for value in distinct]
+        codes[start : start + _STRETCH] = of_each[0] if len(of_each) == 1 else [numbers[value] for value in stretch]
+    return list(numbers), codes
 
 
 def _symbol(value: object) -> str:
