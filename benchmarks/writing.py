@@ -44,7 +44,7 @@ def write_timings(storage: PostgreSQLStorage, conninfo: str, *, rows: int, round
     """Time all ways in, after one round that shows that they leave equal tables and makes the partitions."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         ways = _ways(storage, connection, rows)
-        _check(ways, connection)
+        check_equal(ways, connection)
         timings = timed(ways, rows=rows, rounds=rounds)
         _clear(connection)
         return timings
@@ -118,7 +118,8 @@ def _clear(connection: psycopg.Connection) -> None:
         connection.execute("CHECKPOINT")
 
 
-def _check(ways: Sequence[Way], connection: psycopg.Connection) -> None:
+def check_equal(ways: Sequence[Way], connection: psycopg.Connection) -> None:
+    """Run every way once; raises DifferentTables if those compared with the same one do not store the same."""
     left: dict[str, tuple[str, object]] = {}
     for way in ways:
         way.prepare()
