@@ -76,6 +76,13 @@ def test_rows_that_are_missing_are_asked_for_again_before_their_bars_count_as_em
     broken.assert_complete()
 
 
+def test_an_exchange_that_leaves_out_rows_again_and_again_is_asked_until_it_has_nothing_to_add(broken: World) -> None:
+    broken.exchange.arm(FaultKind.HOLE, count=1_000)
+    (report,) = broken.collect()
+    assert report.complete
+    broken.assert_complete()
+
+
 def test_what_the_exchange_denies_twice_has_no_candle(broken: World) -> None:
     """The one lie that must be believed: that is how it says that nothing was traded."""
     broken.exchange.arm(FaultKind.EMPTY_PAGE, count=1_000)

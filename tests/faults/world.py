@@ -51,15 +51,18 @@ HASTY = DatabaseOptions(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast pages are asked for, and how long one answer of the exchange may take."""
+    """How fast pages are asked for, how large they are, and how long one answer of the exchange may take."""
 
     pages_per_s: float = 5_000.0
     timeout_s: float = 10.0
+    page_size: int = 300
 
     def settings(self, base_url: str) -> OkxSettings:
         limit = RateLimit(requests=max(1, round(self.pages_per_s)), window_s=1.0)
         limits = dict.fromkeys(DOCUMENTED_LIMITS, limit)
-        return OkxSettings(base_url=base_url, limits=limits, share=1.0, timeout_s=self.timeout_s)
+        return OkxSettings(
+            base_url=base_url, limits=limits, share=1.0, timeout_s=self.timeout_s, page_size=self.page_size
+        )
 
 
 @dataclass(slots=True, kw_only=True)

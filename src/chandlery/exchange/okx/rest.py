@@ -120,19 +120,31 @@ class OkxSource(CandleSource):
         """
         timeframe, now = series.timeframe, await self.now()
         recent = paging.is_recent(timeframe, asked, now)
-        answer = await self._ask(instrument, series, asked, Endpoint.CANDLES if recent else Endpoint.HISTORY_CANDLES)
-
-        holes = paging.holes(timeframe, asked, answer.rows.open_time)
+        first = await self._ask(instrument, series, asked, Endpoint.CANDLES if recent else Endpoint.HISTORY_CANDLES)
         settled_until = paging.settled_until(timeframe, now)
-        doubtful = paging.before(min(settled_until, _confirmed_until(answer, asked)), holes).hull
-        if doubtful is not None:
-            again = await self._ask(instrument, series, doubtful, Endpoint.HISTORY_CANDLES)
-            answer = answer.followed_by(_without(answer, again))
+        answer = await self._completed(instrument, series, asked, first, settled_until)
 
         confirmed_until = _confirmed_until(answer, asked)
         kept = answer.take(answer.rows.open_time < confirmed_until)
+        holes = paging.holes(timeframe, asked, first.rows.open_time)
         proved = Spans([asked]) - paging.since(settled_until, holes)
         return Page(asked=asked, rows=kept.rows, answered=paging.before(confirmed_until, proved), raw=kept.raw)
+
+    async def _completed(
+        self, instrument: Instrument, series: Series, asked: Span, answer: CandleAnswer, settled_until: UtcMs
+    ) -> CandleAnswer:
+        """``answer`` with the rows that it lacked. Whoever has just left out rows may do so again: so the absent bars
+        are believed only when another answer has nothing to add.
+        """
+        while True:
+            holes = paging.holes(series.timeframe, asked, answer.rows.open_time)
+            doubtful = paging.before(min(settled_until, _confirmed_until(answer, asked)), holes).hull
+            if doubtful is None:
+                return answer
+            added = _without(answer, await self._ask(instrument, series, doubtful, Endpoint.HISTORY_CANDLES))
+            if not len(added.rows):
+                return answer
+            answer = answer.followed_by(added)
 
     async def _ask(self, instrument: Instrument, series: Series, asked: Span, endpoint: Endpoint) -> CandleAnswer:
         window = paging.Window.of(series.timeframe, asked)
