@@ -203,6 +203,13 @@ def test_a_row_of_any_size_is_kept_aside_within_bounds(storage: PostgreSQLStorag
     assert "\0" not in raw
 
 
+def test_a_row_set_aside_keeps_its_numbers_as_they_were_given(storage: PostgreSQLStorage) -> None:
+    wrong_unit = (START + 2 * MINUTE) * 1_000_000 + 1  # a number that no double holds
+    storage.save_ohlcv_data(frame(3, timestamp=[START, START + MINUTE, wrong_unit]), "BTC-USDT", "1m")
+    [(_, raw)] = reasons_and_texts(storage)
+    assert f'"timestamp": {wrong_unit},' in raw
+
+
 def test_the_same_bad_row_again_is_counted_not_kept_twice(storage: PostgreSQLStorage) -> None:
     for _ in range(3):
         storage.save_ohlcv_data(frame(1, close=[-1.0]), "BTC-USDT", "1m")
@@ -261,7 +268,7 @@ BROKEN: list[tuple[tuple[str, Any], ...]] = [
     (("volume", -0.5),),
     (("close", "broken"),),
     (("timestamp", START + 7),),
-    (("timestamp", START // 1000),),
+    (("timestamp", 5),),  # were it START in seconds, a frame of nothing else would be refused as a whole
     (("timestamp", NEXT_YEAR),),
     (("timestamp", None),),
     (("confirm", "0"),),

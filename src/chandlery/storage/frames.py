@@ -7,6 +7,7 @@ frame = candles_frame(candles)
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -48,7 +49,9 @@ def rows_from_frame(frame: pd.DataFrame, series: Series) -> FrameRows:
     names = spelled(frame.columns, _CANDLE_THINGS)
     _refuse_other_series(frame, series)
     columns = {thing: _column(frame, name) for thing, name in names.items()}
-    return frame_rows(read_table(columns, names), series, lambda row: raw_text(frame.iloc[row].to_dict()))
+    # column by column: a row taken as a whole would have its integers turned into doubles
+    raw = partial(_raw, list(frame.items()))
+    return frame_rows(read_table(columns, names), series, raw)
 
 
 def candles_frame(candles: CandleRows) -> pd.DataFrame:
@@ -75,6 +78,10 @@ def _with_time_column(frame: pd.DataFrame) -> pd.DataFrame:
         )
     columns: dict[Any, Any] = {spellings[0]: frame.index.to_series(index=frame.index)}
     return pd.concat([pd.DataFrame(columns, copy=False), frame], axis=1)
+
+
+def _raw(columns: list[tuple[Any, pd.Series[Any]]], row: int) -> str:
+    return raw_text({name: column.iloc[row] for name, column in columns})
 
 
 def _column(frame: pd.DataFrame, name: str) -> PlainColumn:
