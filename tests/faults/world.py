@@ -102,6 +102,7 @@ class World:
     def collecting(self) -> Iterator[Running]:
         """A collector at work while the block runs; its end is waited for, and its failure raised."""
         with PostgreSQLStorage(self.conninfo, self.options) as storage:
+            storage.require_schema()  # as every command does: whoever was let in once waits out what follows
             run = Running(self, storage)
             run.start()
             try:
