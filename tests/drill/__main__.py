@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 
-from drill.drill import drill, say
+from drill.exercise import drill, say
 from drill.outages import a_day, outage
 from faults.servers import PrivateServer
 

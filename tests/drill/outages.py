@@ -9,7 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from chandlery.domain.timeframe import DAY_MS, HOUR_MS
 from chandlery.simulator import FixedClock, SeededMarket, Simulator
-from drill.drill import database, world_of
+from drill.exercise import database, world_of
 from faults.proxy import Proxy
 from faults.servers import PrivateServer
 from faults.world import START, Pace

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from drill.drill import drill, say
+from drill.exercise import drill, say
 from faults.servers import PrivateServer
 
 A_NEW_ONE = int(time.time()) // 60 % 1_000_000
