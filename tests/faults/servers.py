@@ -36,6 +36,7 @@ class PrivateServer:
         self._server = EmbeddedServer(self.folder / "server", options=self._options)
         self._server.start()
         self.direct = self._server.conninfo
+        self._start_options = self._options_of_the_running_one()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,6 +67,10 @@ class PrivateServer:
         database = Database(self.direct)
         apply_schema(database)
         database.close()
+
+    def give_up(self) -> None:
+        """As a program does that ends."""
+        self._server.stop()
 
     def stop(self, mode: Mode) -> None:
         self.control("stop", "-m", mode)
@@ -126,7 +131,6 @@ class PrivateServer:
 
     def control(self, *arguments: str) -> None:
         account = server_account()
-        self._start_options = getattr(self, "_start_options", None) or self._options_of_the_running_one()
         subprocess.run(
             [str(programs(account) / "pg_ctl"), "-D", str(self.data), *arguments],
             check=True,

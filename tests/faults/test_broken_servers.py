@@ -19,6 +19,7 @@ from chandlery.domain.span import Spans
 from chandlery.errors import DatabaseError
 from chandlery.storage.coverage import lock_key
 from chandlery.storage.database import DatabaseOptions
+from chandlery.storage.embedded import EmbeddedServer
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery
 from faults.proxy import Proxy
@@ -273,3 +274,12 @@ def test_a_lost_claim_is_taken_again_and_only_what_is_missing_fetched(world: Wor
     assert all(report.complete for report in (*run.reports, *other.reports))
     world.assert_complete()
     assert len([r for r in world.exchange.journal.requests if "candles" in r.endpoint]) <= PAGES + 7
+
+
+def test_an_embedded_server_that_was_killed_is_given_up_without_a_word_and_starts_again() -> None:
+    with PrivateServer(shared_buffers="16MB") as server:
+        server.make_schema()
+        server.kill()
+        server.give_up()
+        with EmbeddedServer(server.folder / "server", options={"shared_buffers": "16MB"}):
+            assert server.execute("SELECT count(*) FROM chandlery.candle", database="chandlery") == [(0,)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from chandlery.domain.span import Span
 from chandlery.errors import ConnectionError
 from chandlery.storage.database import Database, DatabaseOptions
+from chandlery.storage.postgres import PostgreSQLStorage
 from faults.proxy import Moment, Proxy
 from faults.servers import PrivateServer
 from faults.world import World
@@ -166,6 +168,22 @@ def test_reading_survives_a_cut_and_a_restart(world: World, proxy: Proxy, server
             assert len(run.storage.reader.candles(series, Span(0, 2**42))) == 12 * 300
             strike()
         assert len(run.storage.reader.candles(series, Span(0, 2**42))) == 12 * 300
+
+
+def test_reading_from_a_silent_server_ends_at_the_deadline_and_goes_on_when_it_speaks(
+    world: World, proxy: Proxy
+) -> None:
+    (series,) = world.series
+    world.collect()
+    with PostgreSQLStorage(world.conninfo, replace(world.options, client_deadline_s=1.0, patience_s=1.0)) as storage:
+        assert len(storage.reader.candles(series, Span(0, 2**42))) == 12 * 300
+        proxy.silence()
+        began = time.monotonic()
+        with pytest.raises(ConnectionError, match="did not answer"):
+            storage.reader.candles(series, Span(0, 2**42))
+        assert time.monotonic() - began < 6.0
+        proxy.recover()
+        assert len(storage.reader.candles(series, Span(0, 2**42))) == 12 * 300
 
 
 def test_of_several_hosts_the_one_that_takes_writes_is_found(server: PrivateServer) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import math
 import select
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from chandlery.errors import ConfigurationError, DatabaseError
-from chandlery.storage.deadline import Deadline, unless_given_up
+from chandlery.storage.deadline import Deadline, attended
 from chandlery.storage.failures import READ_ONLY, Phase, translated
 from chandlery.storage.pool import Pool, PoolOptions
 from chandlery.storage.resilience import Persistence
@@ -117,7 +118,7 @@ class Database:
         ``persistence.run``.
         """
 
-        def connect() -> psycopg.Connection:
+        def connect(_: object) -> psycopg.Connection:
             try:
                 return psycopg.connect(self.conninfo, prepare_threshold=None)
             except psycopg.Error as error:
@@ -126,7 +127,14 @@ class Database:
                 failure.transient = failure.transient and (self._reached or failure.sqlstate is not None)
                 raise failure from error
 
-        connection = self.persistence.connecting(lambda: unless_given_up(connect, self.persistence.given_up))
+        connection = self.persistence.connecting(
+            lambda: attended(
+                connect,
+                longest_silence_s=math.inf,  # the driver has its own limit, for each address
+                given_up=self.persistence.given_up,
+                when_late=_close_if_made,
+            )
+        )
         self._reached = True
         return connection
 
@@ -221,6 +229,11 @@ def is_quiet(connection: psycopg.Connection) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN | select.POLLRDHUP)
     return not poll.poll(0)
+
+
+def _close_if_made(attempt: Future[psycopg.Connection]) -> None:
+    if attempt.exception() is None:
+        attempt.result().close()
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 No TCP option helps there: the server's kernel goes on acknowledging. So while a connection is guarded, one watching
 thread shuts its socket down when nothing was heard from the work for too long; the blocked call then fails as on any
-lost connection. A connection that is only being made has no socket to shut down: that call is left alone instead.
+lost connection. A connection that is only being made, or that hides its socket from us, cannot be shut down: there the
+call is left alone in a thread of its own.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from typing import TypeVar
 
 import psycopg
 
 from chandlery.errors import ConnectionError
 from chandlery.storage.failures import FailureClass
 
+Result = TypeVar("Result")
+
 _LOOK_EVERY_S = 0.25
+_ATTEND_EVERY_S = 1.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -97,35 +102,39 @@ class Deadline:
                         _shut_down(guarded.connection)
 
 
-def unless_given_up(
-    connect: Callable[[], psycopg.Connection], given_up: threading.Event, look_every_s: float = 1.0
-) -> psycopg.Connection:
-    """The result of ``connect``, called in a thread of its own; once ``given_up`` is set nobody waits for it.
+def attended(
+    work: Callable[[Callable[[], None]], Result],
+    *,
+    longest_silence_s: float,
+    given_up: threading.Event,
+    when_late: Callable[[Future[Result]], object],
+) -> Result:
+    """The result of ``work``, called in a thread of its own, which is left alone if it shows no progress for too long.
 
-    Raises what ``connect`` raises, or ConnectionError.
+    ``work`` is given a function to call when it gets on. Nobody waits for it either once ``given_up`` is set; then or
+    after too long a silence ConnectionError is raised, and whatever comes of it later goes to ``when_late``.
     """
-    outcome: Future[psycopg.Connection] = Future()
+    outcome: Future[Result] = Future()
+    heard_at = [time.monotonic()]
+
+    def progressed() -> None:
+        heard_at[0] = time.monotonic()
 
     def call() -> None:
         try:
-            outcome.set_result(connect())
+            outcome.set_result(work(progressed))
         except BaseException as error:
             outcome.set_exception(error)
 
-    began = time.monotonic()
-    threading.Thread(target=call, name="chandlery-connect", daemon=True).start()
+    threading.Thread(target=call, name="chandlery-attended", daemon=True).start()
     while True:
-        try:
-            return outcome.result(look_every_s)
-        except TimeoutError:
-            if given_up.is_set() and not outcome.done():
-                outcome.add_done_callback(_close_if_made)
-                raise _no_answer(time.monotonic() - began) from None
-
-
-def _close_if_made(outcome: Future[psycopg.Connection]) -> None:
-    if outcome.exception() is None:
-        outcome.result().close()
+        done, _ = wait([outcome], timeout=min(_ATTEND_EVERY_S, longest_silence_s))
+        if done:
+            return outcome.result()
+        silent_s = time.monotonic() - heard_at[0]
+        if given_up.is_set() or silent_s >= longest_silence_s:
+            outcome.add_done_callback(when_late)
+            raise _no_answer(silent_s)
 
 
 def _no_answer(seconds: float) -> ConnectionError:

@@ -115,8 +115,15 @@ class EmbeddedServer:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return  # somebody else still uses it
-            if (self._data / "postmaster.pid").exists():  # else it was killed and is gone already
-                self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "stop", account=server_account())
+            if (self._data / "postmaster.pid").exists():
+                self._shut_down()
+
+    def _shut_down(self) -> None:
+        try:
+            self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "stop", account=server_account())
+        except ConnectionError:
+            if _reachable(self._conninfo_of("postgres")):  # else it was killed, and left its lock file behind
+                raise
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:

@@ -55,7 +55,7 @@ def _lasting(kind: FailureClass, hint: str = "") -> Failure:
     return Failure(kind=kind, transient=False, hint=hint)
 
 
-_CONNECTION_LOST = _passing(FailureClass.CONNECTION)
+CONNECTION_LOST = _passing(FailureClass.CONNECTION)
 _CONTENTION = _passing(FailureClass.CONTENTION)
 _DATA = _lasting(FailureClass.DATA)
 _NO_SCHEMA = _lasting(FailureClass.CONFIGURATION, "Run: chandlery schema apply")
@@ -65,8 +65,8 @@ READ_ONLY = "25006"
 
 _BY_STATE: dict[str, Failure] = {
     READ_ONLY: _passing(FailureClass.CONNECTION, "The server is read-only: a standby, or a failover."),
-    "25P03": _CONNECTION_LOST,
-    "25P04": _CONNECTION_LOST,
+    "25P03": CONNECTION_LOST,
+    "25P04": CONNECTION_LOST,
     "28000": _lasting(FailureClass.CONFIGURATION, "Check the database's user and pg_hba.conf."),
     "28P01": _lasting(FailureClass.CONFIGURATION, "Check the database's user and password."),
     "3D000": _lasting(FailureClass.CONFIGURATION, "Create the database, or correct its name."),
@@ -83,13 +83,13 @@ _BY_STATE: dict[str, Failure] = {
     "XX000": _lasting(FailureClass.PROGRAM, "Look into the server's log."),
 }
 _BY_CLASS: dict[str, Failure] = {
-    "08": _CONNECTION_LOST,
+    "08": CONNECTION_LOST,
     "22": _DATA,
     "23": _DATA,
     "28": _lasting(FailureClass.CONFIGURATION, "Check the database's user and password."),
     "40": _CONTENTION,
     "53": _passing(FailureClass.RESOURCE),
-    "57": _CONNECTION_LOST,
+    "57": CONNECTION_LOST,
     "58": _passing(FailureClass.RESOURCE, "Look into the server's log."),
     "P0": _DATA,  # raised by a trigger that somebody added to the tables
     "XX": _lasting(
@@ -123,7 +123,7 @@ def classify(error: psycopg.Error, *, broken: bool, phase: Phase) -> Failure:
     if state is not None:
         return classify_state(state)
     if phase is Phase.CONNECT or broken:
-        return _CONNECTION_LOST
+        return CONNECTION_LOST
     # without a code and with a sound connection the driver itself refused a value, such as NUL in a text
     return _DATA if isinstance(error, psycopg.DataError) else _PROGRAM
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,6 +18,8 @@ from chandlery.errors import ConnectionError, DatabaseError
 from chandlery.redaction import redact
 from chandlery.storage.catalog import Catalog
 from chandlery.storage.database import Database
+from chandlery.storage.deadline import attended
+from chandlery.storage.failures import CONNECTION_LOST, FailureClass, classify_state
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_datetime, to_ms
 from chandlery.storage.sql import query
@@ -78,27 +82,28 @@ class Reader:
         from adbc_driver_manager import dbapi
 
         with self._lock:
-            kept = self._connection is not None
+            connection = self._connection = self._connection or self._database.persistence.connecting(self._connect)
             try:
-                return self._fetch_once(statement)
-            except dbapi.Error as error:
-                self._drop()
-                if not kept:
-                    raise _translated(error) from error
-            try:  # the kept connection may simply have died since the last read
-                return self._fetch_once(statement)
+                return attended(
+                    partial(_fetched, connection, statement),
+                    longest_silence_s=self._database.options.client_deadline_s,
+                    given_up=self._database.persistence.given_up,
+                    when_late=lambda _: connection.close(),
+                )
+            except ConnectionError:
+                self._connection = None  # whoever is left alone with it closes it
+                raise
             except dbapi.Error as error:
                 self._drop()
                 raise _translated(error) from error
 
-    def _fetch_once(self, statement: str) -> pa.Table:
+    def _connect(self) -> Any:
         import adbc_driver_postgresql.dbapi as adbc
 
-        if self._connection is None:
-            self._connection = adbc.connect(self._database.conninfo, autocommit=True)
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetch_arrow_table()
+        try:
+            return adbc.connect(self._database.conninfo, autocommit=True)
+        except adbc.Error as error:
+            raise _translated(error) from error
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -106,11 +111,23 @@ class Reader:
             connection.close()
 
 
+def _fetched(connection: Any, statement: str, progressed: Callable[[], None]) -> pa.Table:
+    import pyarrow as pa
+
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        reader = cursor.fetch_record_batch()
+        batches = []
+        for batch in reader:
+            batches.append(batch)
+            progressed()
+        return pa.Table.from_batches(batches, schema=reader.schema)
+
+
 def _translated(error: Any) -> DatabaseError:
     """ADBC gives SQLSTATE in five characters, or zeros where libpq has none: then the connection failed."""
-    state = (getattr(error, "sqlstate", None) or "").strip("\0") or None
-    message = redact(str(error).strip().splitlines()[0])
-    if state is None or state == "00000" or state[:2] in ("08", "57"):
-        message = f"lost PostgreSQL while reading: {message}"
-        return ConnectionError(message, transient=True, sqlstate=state, kind="connection")
-    return DatabaseError(f"PostgreSQL could not read: {message}", sqlstate=state)
+    state = (getattr(error, "sqlstate", None) or "").strip("\0").replace("00000", "") or None
+    failure = classify_state(state) if state else CONNECTION_LOST
+    message = f"PostgreSQL could not be read: {redact(str(error).strip().splitlines()[0])}"
+    kind = ConnectionError if failure.kind is FailureClass.CONNECTION else DatabaseError
+    return kind(message, hint=failure.hint, transient=failure.transient, sqlstate=state, kind=failure.kind.value)
