@@ -26,22 +26,22 @@ async def page(source: OkxSource) -> None:
 
 
 def test_the_server_never_counts_more_requests_in_a_window_than_allowed_and_nearly_as_many_as_permitted() -> None:
-    limit = RateLimit(requests=100, window_s=0.5)
+    limit = RateLimit(requests=40, window_s=1.0)  # slow enough for a busy machine to keep up with
 
     async def run() -> list[float]:
         okx = SmallOkx.with_candles(OPEN)
         async with serving(okx, limits=FAST | dict.fromkeys(CANDLES, limit)) as given, OkxSource(given) as source:
             await source.now()
             async with asyncio.TaskGroup() as group:
-                for _ in range(270):
+                for _ in range(90):
                     group.create_task(page(source))
         return [request.at for request in okx.asked()]
 
     times = asyncio.run(run())
     counts = [bisect_left(times, time + limit.window_s) - number for number, time in enumerate(times)]
-    assert len(times) == 270
-    assert max(counts) <= 100
-    assert max(counts) >= 0.95 * 90
+    assert len(times) == 90
+    assert max(counts) <= 40
+    assert max(counts) >= 0.95 * 36
 
 
 def test_each_endpoint_has_a_pace_of_its_own() -> None:

@@ -12,6 +12,17 @@ from chandlery.errors import ChandleryError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has seen enough; nothing may be flushed into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.COMPLETE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     from typer.exceptions import TyperException
 
     from chandlery.cli.app import app
@@ -27,9 +38,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TyperException as error:
         complain(f"{error.format_message().rstrip('.')}. Try: chandlery --help")
         return ExitCode.USAGE
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # whoever read our output has seen enough; nothing may be flushed into the closed pipe at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.COMPLETE

@@ -173,7 +173,7 @@ def _plain(report: SeriesReport) -> dict[str, Any]:
         "unchanged": result.unchanged,
         "revised": result.revised,
         "rejected": result.rejected,
-        "missing": [[span.start, span.end] for span in report.missing],
+        "missing": [{"start": span.start, "end": span.end} for span in report.missing],
         "complete": report.complete,
         "error": str(report.error) if report.error else None,
     }

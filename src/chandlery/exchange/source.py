@@ -17,8 +17,8 @@ class Page:
     """The answer to one request for candles.
 
     ``asked`` is the span requested; ``rows`` are its confirmed candles, as the exchange sent them; ``answered`` is the
-    part of ``asked`` for which this answer is proof (a span without a row in ``answered`` has no candle), never reaching
-    a candle that is still open; ``raw(i)`` is the exchange's own text of row i.
+    part of ``asked`` for which this answer is proof (a span without a row in ``answered`` has no candle); it never
+    reaches a candle that is still open; ``raw(i)`` is the exchange's own text of row i.
     """
 
     asked: Span
