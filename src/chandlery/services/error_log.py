@@ -52,8 +52,8 @@ def configure(settings: LoggingSettings) -> None:
             settings.file, maxBytes=settings.file_bytes, backupCount=settings.file_count, encoding="utf-8"
         )
         logger.addHandler(_with(kept, as_json=True))
-    # the pool tells its own story of every failed attempt; ours has the series and the next step
-    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    # the driver tells its own story of every broken connection; ours has the series and the next step
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
