@@ -109,8 +109,9 @@ class PrivateServer:
 
     def kill_a_backend(self) -> None:
         """kill -9 of one backend, upon which the server breaks all connections and recovers."""
-        ((pid, *_),) = self.execute("SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'chandlery'")
-        os.kill(pid, signal.SIGKILL)
+        working = "SELECT pid FROM pg_stat_activity WHERE application_name = 'chandlery' LIMIT 1"
+        for (pid,) in self.execute(working):
+            os.kill(pid, signal.SIGKILL)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
