@@ -11,9 +11,11 @@ import pytest
 
 from candles import START, candles, changed, series
 from chandlery.domain.candle import CandleBatch, Rejected, same_values
+from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import TIMEFRAMES
 from chandlery.errors import DatabaseError
+from chandlery.storage.copy_binary import candles_from
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery, SaveResult, Writer
 
@@ -86,6 +88,27 @@ def test_a_batch_may_span_partitions_and_copies(storage: PostgreSQLStorage) -> N
     writer = Writer(storage.database, storage.catalog, rows_per_copy=7_000)
     assert writer.write([delivery(batch)]).inserted == 60_000
     assert_equal(stored(storage, batch), batch)
+
+
+def test_a_sparse_batch_is_compared_with_no_more_at_a_time_than_a_dense_one(
+    storage: PostgreSQLStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies between its candles is read in pieces, however far apart they are."""
+    dense = candles(series(), 5_000)
+    storage.writer.write([delivery(dense)])
+    read: list[int] = []
+
+    def counting(rows: bytes, of: Series) -> CandleBatch:
+        stored = candles_from(rows, of)
+        read.append(len(stored))
+        return stored
+
+    monkeypatch.setattr("chandlery.storage.writer.candles_from", counting)
+    sparse = dense.take(np.array([0, 1, 999, 1_000, 4_998, 4_999]))
+    writer = Writer(storage.database, storage.catalog, rows_per_copy=1_000)
+    assert writer.write([delivery(sparse)]) == SaveResult(unchanged=6)
+    assert max(read) <= 1_000
+    assert sum(read) >= 6
 
 
 def test_a_failure_undoes_everything_the_ledger_included(storage: PostgreSQLStorage) -> None:
