@@ -10,7 +10,7 @@ from psycopg import sql
 from benchmarks.rounds import Timing, Way, timed
 from benchmarks.samples import one_series
 from chandlery.domain.candle import CandleBatch
-from chandlery.storage.frames import candles_frame
+from chandlery.storage.intake.frames import candles_frame
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_datetime
 from chandlery.storage.postgres import PostgreSQLStorage

@@ -17,7 +17,7 @@ from benchmarks.rounds import Timing, Way, timed
 from benchmarks.samples import many_series, one_series, records_of
 from chandlery.domain.candle import CandleBatch
 from chandlery.storage.copy_binary import candle_stream
-from chandlery.storage.frames import candles_frame
+from chandlery.storage.intake.frames import candles_frame
 from chandlery.storage.partitions import table_of
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sql import query

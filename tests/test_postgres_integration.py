@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from candles import START, candles, series
-from chandlery.storage.frames import candles_frame
+from chandlery.storage.intake.frames import candles_frame
 from chandlery.storage.writer import SaveResult
 from handed_in import MINUTE, frame, opens, records, rejected
 from postgres_storage import DataNotFoundError, DataValidationError, PostgreSQLStorage

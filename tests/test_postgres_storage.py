@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 import chandlery
 from candles import START, candles, series
-from chandlery.storage.frames import candles_frame
+from chandlery.storage.intake.frames import candles_frame
 from chandlery.storage.writer import SaveResult
 from handed_in import MINUTE, frame, opens, records, rejected
 from postgres_storage import (

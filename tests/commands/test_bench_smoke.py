@@ -15,7 +15,7 @@ from benchmarks.samples import many_series, one_series
 from benchmarks.writing import DifferentTables, check_equal
 
 from chandlery.domain.rules import judge
-from chandlery.storage.frames import candles_frame
+from chandlery.storage.intake.frames import candles_frame
 from chandlery.storage.postgres import PostgreSQLStorage
 from processes import REPOSITORY, as_url
 

@@ -17,7 +17,7 @@ from chandlery.domain.candle import VALUE_COLUMNS, CandleRows
 from chandlery.domain.instrument import Series
 from chandlery.domain.timeframe import timeframe
 from chandlery.errors import DataValidationError
-from chandlery.storage.frames import FrameRows, candles_frame, rows_from_frame
+from chandlery.storage.intake.frames import FrameRows, candles_frame, rows_from_frame
 
 START = 1_704_067_200_000  # 2024-01-01
 MINUTE = 60_000

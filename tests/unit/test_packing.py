@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandlery.storage.packing import columns_of
+from chandlery.storage.intake.packing import columns_of
 
 NAMES = ("symbol", "timestamp", "open", "volume")
 

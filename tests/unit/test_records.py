@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chandlery.domain.instrument import Series
 from chandlery.domain.timeframe import timeframe
 from chandlery.errors import DataValidationError
-from chandlery.storage.frames import RecordRows, rows_from_records
+from chandlery.storage.intake.frames import RecordRows, rows_from_records
 
 START = 1_704_067_200_000
 MINUTE = 60_000

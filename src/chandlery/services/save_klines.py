@@ -12,7 +12,7 @@ from chandlery.services.opening import open_storage
 from chandlery.settings import Settings, load_settings
 from chandlery.storage.catalog import DEFAULT_EXCHANGE
 from chandlery.storage.csv_files import CsvStore
-from chandlery.storage.frames import rows_from_frame
+from chandlery.storage.intake.frames import rows_from_frame
 from chandlery.storage.writer import SaveResult
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from chandlery.storage.tables import FrameRows
+    from chandlery.storage.intake.tables import FrameRows
 
     Bound = str | int | date | datetime | pd.Timestamp
 
@@ -116,7 +116,7 @@ class PostgreSQLStorage:
 
         Raises DataValidationError for a frame that cannot be understood as a whole.
         """
-        from chandlery.storage.frames import rows_from_frame
+        from chandlery.storage.intake.frames import rows_from_frame
 
         series = self._series(self._exchange or DEFAULT_EXCHANGE, symbol, interval)
         self.require_schema()
@@ -131,7 +131,7 @@ class PostgreSQLStorage:
 
     def save_records(self, records: Sequence[Mapping[str, Any]]) -> SaveResult:
         """As ``bulk_insert``, with the whole result."""
-        from chandlery.storage.frames import rows_from_records
+        from chandlery.storage.intake.frames import rows_from_records
 
         self.require_schema()
         sorted_out = rows_from_records(records, self._exchange or DEFAULT_EXCHANGE, self._intervals)
@@ -148,7 +148,7 @@ class PostgreSQLStorage:
         A text such as ``2024-01-31`` as the end includes that whole day; None is the beginning or the end of what is
         stored. Raises DataNotFoundError for a symbol of which nothing is stored.
         """
-        from chandlery.storage.frames import candles_frame
+        from chandlery.storage.intake.frames import candles_frame
 
         return candles_frame(self.get_candles(symbol, interval, start_date, end_date))
 
@@ -216,7 +216,7 @@ _FAR_FUTURE_MS = 4_102_444_800_000  # 2100-01-01 UTC
 
 
 def _parsed(bound: Bound, side: Literal["start", "end"]) -> UtcMs:
-    from chandlery.storage.bounds import parse_bound
+    from chandlery.storage.intake.bounds import parse_bound
 
     return parse_bound(bound, side)
 

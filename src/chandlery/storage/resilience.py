@@ -110,25 +110,30 @@ class Persistence:
     def connecting(self, connect: Callable[[], Result]) -> Result:
         """Make one attempt to connect, one at a time, and not within a second of a failed one."""
         with self._turn:
+            self._raise_if_given_up()
             wait_s = self._next_connect - self._clock()
             if wait_s > 0:
                 self._sleep(wait_s)
             try:
                 return connect()
-            except DatabaseError:
+            except DatabaseError as error:
                 self._next_connect = self._clock() + SECONDS_BETWEEN_CONNECTS
+                self._ailment = error  # known before the next in line has its turn
                 raise
 
     def _wait_for_breaker(self, failing_since: float | None) -> None:
         since = self._clock() if failing_since is None else failing_since
         while True:
-            if self._ailment is not None and self.given_up.is_set():
-                raise self._ailment
+            self._raise_if_given_up()
             if self._breaker.may_try(self._clock()):
                 return
             if self._ailment is not None and self._out_of_patience(since):
                 raise self._ailment
             self._sleep(max(self._breaker.wait_s(self._clock()), 0.01))
+
+    def _raise_if_given_up(self) -> None:
+        if self._ailment is not None and self.given_up.is_set():
+            raise self._ailment
 
     def _report(self, error: DatabaseError, began: float) -> None:
         """Only what speaks of the server's health counts; a refused row is an answer like any other."""

@@ -32,7 +32,7 @@ from chandlery.storage.pgtime import to_datetime, to_datetime_or_none
 from chandlery.storage.sql import query
 
 if TYPE_CHECKING:
-    from chandlery.storage.records import Refused
+    from chandlery.storage.intake.records import Refused
 
 RevisionPolicy = Literal["replace", "keep"]
 

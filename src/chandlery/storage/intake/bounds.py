@@ -12,7 +12,7 @@ import pandas as pd
 from chandlery.domain.rules import EARLIEST_MS
 from chandlery.domain.timeframe import UtcMs
 from chandlery.errors import DataValidationError
-from chandlery.storage.times import LATEST_MS, refuse_other_unit
+from chandlery.storage.intake.times import LATEST_MS, refuse_other_unit
 
 Side = Literal["start", "end"]
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chandlery.domain.candle import BoolArray, FloatArray
-from chandlery.storage.columns import PlainColumn, Readings
+from chandlery.storage.intake.columns import PlainColumn, Readings
 
 SAFE_DIGITS = 15
 """A decimal of up to this many significant digits comes back from a double unchanged."""

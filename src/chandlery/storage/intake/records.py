@@ -17,9 +17,9 @@ from chandlery.domain.candle import RawText
 from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, timeframe
 from chandlery.errors import DataValidationError
-from chandlery.storage.columns import PlainColumn
-from chandlery.storage.packing import columns_of
-from chandlery.storage.tables import SPELLINGS, FrameRows, frame_rows, raw_text, read_table, spelled
+from chandlery.storage.intake.columns import PlainColumn
+from chandlery.storage.intake.packing import columns_of
+from chandlery.storage.intake.tables import SPELLINGS, FrameRows, frame_rows, raw_text, read_table, spelled
 
 Record = Mapping[str, Any]
 

@@ -15,10 +15,10 @@ import pandas as pd
 from chandlery.domain.candle import CandleRows
 from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.errors import DataValidationError
-from chandlery.storage.bounds import parse_bound
-from chandlery.storage.columns import PlainColumn, plain
-from chandlery.storage.records import RecordRows, Refused, rows_from_records
-from chandlery.storage.tables import SPELLINGS, FrameRows, frame_rows, raw_text, read_table, spelled
+from chandlery.storage.intake.bounds import parse_bound
+from chandlery.storage.intake.columns import PlainColumn, plain
+from chandlery.storage.intake.records import RecordRows, Refused, rows_from_records
+from chandlery.storage.intake.tables import SPELLINGS, FrameRows, frame_rows, raw_text, read_table, spelled
 
 __all__ = [
     "FrameRows",

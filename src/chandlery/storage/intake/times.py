@@ -20,7 +20,7 @@ from chandlery.domain.candle import BoolArray
 from chandlery.domain.rules import EARLIEST_MS
 from chandlery.domain.timeframe import UtcMs
 from chandlery.errors import DataValidationError
-from chandlery.storage.columns import PlainColumn, Readings
+from chandlery.storage.intake.columns import PlainColumn, Readings
 
 LATEST_MS: UtcMs = 4_102_444_800_000
 """2100-01-01 UTC: a later time is a wrong unit, not a candle."""

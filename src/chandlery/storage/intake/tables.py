@@ -18,9 +18,9 @@ from chandlery.domain.candle import VALUE_COLUMNS, BoolArray, CandleRows, RawTex
 from chandlery.domain.instrument import Series
 from chandlery.domain.timeframe import IntArray
 from chandlery.errors import DataValidationError
-from chandlery.storage.columns import PlainColumn, Readings
-from chandlery.storage.times import NO_TIME_READ, read_times
-from chandlery.storage.values import read_values
+from chandlery.storage.intake.columns import PlainColumn, Readings
+from chandlery.storage.intake.times import NO_TIME_READ, read_times
+from chandlery.storage.intake.values import read_values
 
 MAX_RAW_LENGTH = 1_000
 

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from chandlery.storage.columns import PlainColumn
+from chandlery.storage.intake.columns import PlainColumn
 
 _KIND_OF_TAG = {0xCB: ">f8", 0xCF: ">u8"}
 """Numbers that take a tag and eight bytes: floats, and whole numbers of more than 32 bits, such as milliseconds."""
