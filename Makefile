@@ -5,9 +5,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_WORKERS ?= auto
+DRILL ?= --seeds 200 --outage 10 120 --day
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench docs lock test-ccxt wheel-check clean
+.PHONY: help demo test lint types bench drill docs lock test-ccxt wheel-check clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,6 +40,9 @@ types: $(VENV)/.dev  ## Static types, strictly
 
 bench: $(VENV)/.dev  ## Compare the ways in and out of PostgreSQL, in one run
 	$(BIN)/python -m benchmarks
+
+drill: $(VENV)/.dev  ## Faults at random on database and exchange; about an hour; DRILL="--seeds 5" is short
+	PYTHONPATH=tests $(BIN)/python -m drill $(DRILL)
 
 docs: $(VENV)/.dev  ## Check that the documentation's links and references hold
 	$(BIN)/python -m pytest -q tests/docs
