@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -99,9 +99,7 @@ class PrivateServer:
 
     def kill(self) -> None:
         """kill -9 of the postmaster and all that it started: a power cut, but for the disk."""
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _signal(self.processes(), signal.SIGKILL)
 
     def terminate_backends(self) -> None:
         """As an administrator does."""
@@ -111,20 +109,17 @@ class PrivateServer:
         """kill -9 of one backend, upon which the server breaks all connections and recovers."""
         working = "SELECT pid FROM pg_stat_activity WHERE application_name = 'chandlery' LIMIT 1"
         for (pid,) in self.execute(working):
-            os.kill(pid, signal.SIGKILL)
+            _signal([pid], signal.SIGKILL)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """SIGSTOP to all its processes: it hangs, and its kernel goes on acknowledging."""
         pids = self.processes()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        _signal(pids, signal.SIGSTOP)
         try:
             yield
         finally:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+            _signal(pids, signal.SIGCONT)
 
     def processes(self) -> list[int]:
         """The postmaster and all that it started."""
@@ -160,6 +155,12 @@ class PrivateServer:
     @property
     def _pid(self) -> int:
         return int((self.data / "postmaster.pid").read_text().split()[0])
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself a moment ago
+            os.kill(pid, number)
 
 
 def _children(pid: int) -> list[int]:

@@ -16,7 +16,7 @@ from chandlery.storage.database import Database, DatabaseOptions
 from chandlery.storage.postgres import PostgreSQLStorage
 from faults.proxy import Moment, Proxy
 from faults.servers import PrivateServer
-from faults.world import World
+from faults.world import World, small_exchange
 
 EVERY_MOMENT = [(moment, skip) for moment in Moment for skip in (0, 3, 8)]
 
@@ -140,24 +140,29 @@ def _ask_for(database: Database, seconds: float) -> None:
         database.transact(lambda connection: connection.execute("SELECT pg_sleep(0.01)"))
 
 
+@pytest.mark.parametrize("after_s", [0.2, 1.5, 4.0])
 @pytest.mark.parametrize("strike", [Proxy.refuse, Proxy.silence], ids=["away", "silent"])
 def test_a_stopped_collector_does_not_wait_for_the_database(
-    world: World, proxy: Proxy, strike: Callable[[Proxy], None]
+    world: World, proxy: Proxy, strike: Callable[[Proxy], None], after_s: float
 ) -> None:
-    with world.collecting() as run:
-        run.wait_for_pages(3)
-        strike(proxy)
-        time.sleep(1.5)
-        stopped = time.monotonic()
-        run.stop()
-        run.join(2.0)
-        assert not run.is_alive()
-    assert time.monotonic() - stopped < 2.0
-    proxy.recover()
-    world.assert_honest()
-    assert run.storage.database.persistence.given_up.is_set() is False, "the storage is of use afterwards"
-    world.collect()
-    world.assert_complete()
+    """Several series, so that several threads wait for it: for an answer, for a connection, or for their turn."""
+    symbols = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "BTC-USDT-SWAP")
+    with small_exchange(symbols=symbols).run_in_thread() as exchange:
+        world = replace(world, exchange=exchange, symbols=symbols)
+        with world.collecting() as run:
+            run.wait_for_pages(6)
+            strike(proxy)
+            time.sleep(after_s)
+            stopped = time.monotonic()
+            run.stop()
+            run.join(2.0)
+            assert not run.is_alive()
+        assert time.monotonic() - stopped < 2.0
+        proxy.recover()
+        world.assert_honest()
+        assert run.storage.database.persistence.given_up.is_set() is False, "the storage is of use afterwards"
+        world.collect()
+        world.assert_complete()
 
 
 def test_reading_survives_a_cut_and_a_restart(world: World, proxy: Proxy, server: PrivateServer) -> None:

@@ -222,6 +222,30 @@ def test_giving_up_ends_a_wait_and_does_not_ask_a_server_that_failed() -> None:
     assert waiting.run(lambda: "asked") == "asked"
 
 
+def test_giving_up_sends_home_those_who_wait_for_their_turn_to_connect() -> None:
+    waiting = Persistence(patience_s=float("inf"))
+    ended = list[BaseException]()
+
+    def connect() -> None:
+        waiting.given_up.wait(10)
+        raise gone()
+
+    def work() -> None:
+        try:
+            waiting.connecting(connect)
+        except DatabaseError as error:
+            ended.append(error)
+
+    callers = [threading.Thread(target=work) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    waiting.give_up()
+    for caller in callers:
+        caller.join(1)
+    assert len(ended) == 4
+    assert len(set(ended)) == 1, "one of them asked, all heard what he did"
+
+
 def test_giving_up_does_not_disturb_a_server_that_answers() -> None:
     waiting = Persistence(patience_s=float("inf"))
     waiting.give_up()
