@@ -34,7 +34,7 @@ class _Guarded:
     connection: psycopg.Connection
     seconds: float
     renewed_at: float
-    cut: bool = False
+    cut_after_s: float | None = None
 
 
 class Deadline:
@@ -61,8 +61,8 @@ class Deadline:
         try:
             yield
         except psycopg.Error as error:
-            if guarded.cut:
-                raise _no_answer(guarded.seconds) from error
+            if guarded.cut_after_s is not None:
+                raise _no_answer(guarded.cut_after_s) from error
             raise
         finally:
             with self._lock:
@@ -96,8 +96,9 @@ class Deadline:
                     return
                 now = self._clock()
                 for guarded in self._guarded.values():
-                    if not guarded.cut and now - guarded.renewed_at > min(guarded.seconds, self._most_s):
-                        guarded.cut = True
+                    silent_s = now - guarded.renewed_at
+                    if guarded.cut_after_s is None and silent_s > min(guarded.seconds, self._most_s):
+                        guarded.cut_after_s = silent_s
                         # under the lock: nobody can close the connection now and have its number go to another one
                         _shut_down(guarded.connection)
 
