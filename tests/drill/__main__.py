@@ -15,7 +15,7 @@ from faults.servers import PrivateServer
 def main() -> int:
     """Run what the command line asks for; 1 if anything is not as it should be."""
     parser = argparse.ArgumentParser(prog="python -m drill", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20, help="how many drills at random (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=200, help="how many drills at random (%(default)s)")
     parser.add_argument("--first", type=int, help="the first seed; by default one that the clock gives")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each (%(default)s)")
     parser.add_argument("--outage", type=float, nargs="*", default=[], help="outages of so many seconds, measured")
