@@ -104,7 +104,6 @@ def restart(field: Field) -> str:
 
 def kill_backend(field: Field) -> str:
     field.server.kill_a_backend()
-    field.server.ensure_running()
     return "backend kill -9"
 
 

@@ -106,10 +106,13 @@ class PrivateServer:
         self.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chandlery'")
 
     def kill_a_backend(self) -> None:
-        """kill -9 of one backend, upon which the server breaks all connections and recovers."""
+        """kill -9 of one backend, upon which the server breaks all connections; returns when it has recovered."""
         working = "SELECT pid FROM pg_stat_activity WHERE application_name = 'chandlery' LIMIT 1"
         for (pid,) in self.execute(working):
             _signal([pid], signal.SIGKILL)
+            while Path(f"/proc/{pid}").exists():  # until the postmaster has noticed
+                time.sleep(0.005)
+        self._accepting(30)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ from chandlery.storage.pool import Pool, PoolOptions
 from chandlery.storage.resilience import Persistence
 
 _ALIVE_WITHIN_S = 5.0
-_GRACE_S = 1.0
+_GRACE_S = 0.5
 """How long a program that stops still waits for a server that says nothing."""
 
 Result = TypeVar("Result")

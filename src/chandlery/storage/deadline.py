@@ -26,7 +26,7 @@ from chandlery.storage.failures import FailureClass
 Result = TypeVar("Result")
 
 _LOOK_EVERY_S = 0.25
-_ATTEND_EVERY_S = 1.0
+_ATTEND_EVERY_S = 0.5
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
