@@ -41,7 +41,7 @@ types: $(VENV)/.dev  ## Static types, strictly
 bench: $(VENV)/.dev  ## Compare the ways in and out of PostgreSQL, in one run
 	$(BIN)/python -m benchmarks
 
-drill: $(VENV)/.dev  ## Faults at random on database and exchange; about an hour; DRILL="--seeds 5" is short
+drill: $(VENV)/.dev  ## Faults at random on database and exchange; about 25 minutes; DRILL="--seeds 5" is short
 	PYTHONPATH=tests $(BIN)/python -m drill $(DRILL)
 
 docs: $(VENV)/.dev  ## Check that the documentation's links and references hold
