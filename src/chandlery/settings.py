@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-import platformdirs
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -103,11 +102,6 @@ class DataSettings(_Section):
     output: Literal["postgres", "csv", "both"] = "postgres"
     csv_folder: Folder = Path("data/klines")
     folder: Folder | None = None
-
-    @property
-    def data_folder(self) -> Path:
-        """``folder``, or the platform's place for a user's data."""
-        return self.folder or platformdirs.user_data_path("chandlery", appauthor=False)
 
 
 class CollectionSettings(_Section):
