@@ -17,6 +17,7 @@ import numpy as np
 
 from chandlery.domain.candle import VALUE_COLUMNS, CandleBatch, CandleRows
 from chandlery.domain.instrument import Series
+from chandlery.domain.timeframe import IntArray, Timeframe
 from chandlery.storage.pgtime import PG_EPOCH_MS
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
@@ -32,10 +33,17 @@ _STORED_FIELDS: list[Field] = [("open_time", "timestamptz"), *((name, "float8") 
 
 def candle_stream(batch: CandleRows, instrument_id: int) -> Iterator[bytes]:
     """The candles as a COPY stream for the columns of ``insert_candles``."""
-    name = batch.series.timeframe.name.encode()
+    return stream_of_many(batch.series.timeframe, batch.columns(), instrument_id)
+
+
+def stream_of_many(
+    timeframe: Timeframe, columns: Mapping[str, np.ndarray], instrument_ids: IntArray | int
+) -> Iterator[bytes]:
+    """The same for candles of several instruments: ``instrument_ids`` has the number of each row's instrument."""
+    name = timeframe.name.encode()
     fields = [*_STORED_FIELDS, ("instrument_id", "int4"), ("timeframe", f"text:{len(name)}")]
-    columns = {**batch.columns(), "instrument_id": instrument_id, "timeframe": name}
-    return _stream(fields, columns, len(batch))
+    values = {**columns, "instrument_id": instrument_ids, "timeframe": name}
+    return _stream(fields, values, len(columns["open_time"]))
 
 
 def revision_stream(old: CandleRows, new: CandleRows, instrument_id: int) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ remembered beside it: the proved start of history and the last error of a series
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,17 @@ class Ledger:
 def extend_coverage(connection: psycopg.Connection, instrument_id: int, series: Series, spans: Spans) -> None:
     """Add ``spans`` to the ledger in the transaction that ``connection`` is in."""
     connection.execute(query("extend_coverage"), {**_key(instrument_id, series), "spans": to_multirange(spans)})
+
+
+def extend_coverages(connection: psycopg.Connection, known: Sequence[tuple[int, Series, Spans]]) -> None:
+    """The same for many series at once; each stands there once."""
+    if known:
+        parameters = {
+            "instruments": [number for number, _, _ in known],
+            "timeframes": [series.timeframe.name for _, series, _ in known],
+            "spans": [to_multirange(spans) for _, _, spans in known],
+        }
+        connection.execute(query("extend_coverages"), parameters)
 
 
 def _key(instrument_id: int, series: Series) -> dict[str, Any]:

@@ -8,6 +8,7 @@ trigger of its owner may do, are set aside like rows that broke a rule of ours.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -30,6 +31,7 @@ from chandlery.storage.failures import FailureClass
 from chandlery.storage.partitions import Partitions, table_of
 from chandlery.storage.pgtime import to_datetime, to_datetime_or_none
 from chandlery.storage.sql import query
+from chandlery.storage.together import store_together, worthwhile
 
 if TYPE_CHECKING:
     from chandlery.storage.intake.records import Refused
@@ -133,7 +135,12 @@ class Writer:
             if manner.halving:
                 check_at_once(connection)
             result = set_aside_refused(connection, refused)
-            for instrument_id, delivery in numbered:
+            left = list(numbered)
+            if manner.plain and worthwhile(left):
+                with _races_told():
+                    inserted, left = store_together(connection, left)
+                result += SaveResult(inserted=inserted)
+            for instrument_id, delivery in left:
                 result += _Target(self._database, connection, instrument_id, delivery, manner).store()
             return result
 
@@ -149,6 +156,11 @@ class _Manner:
     staged: bool = False
     halving: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is known to stand in the way."""
+        return not self.staged and not self.halving
+
 
 class _OutsideWriter(Exception):
     """A row that was absent under our lock is there now."""
@@ -156,6 +168,19 @@ class _OutsideWriter(Exception):
 
 class _PartitionGone(Exception):
     """A partition that existed was dropped meanwhile."""
+
+
+@contextlib.contextmanager
+def _races_told() -> Iterator[None]:
+    """A COPY that fails because of what somebody else does at the same time is no failure of its rows."""
+    try:
+        yield
+    except errors.UniqueViolation as error:
+        raise _OutsideWriter from error
+    except errors.CheckViolation as error:
+        if error.diag.constraint_name is None:  # "no partition of relation found for row"
+            raise _PartitionGone from error
+        raise
 
 
 class _Target:
@@ -230,14 +255,8 @@ class _Target:
         stream = candle_stream(new, self._instrument_id)
         if self._manner.staged:
             return self._insert_staged(stream)
-        try:
+        with _races_told():
             self._copy_in(query("insert_candles", table=self._table), stream)
-        except errors.UniqueViolation as error:
-            raise _OutsideWriter from error
-        except errors.CheckViolation as error:
-            if error.diag.constraint_name is None:  # "no partition of relation found for row"
-                raise _PartitionGone from error
-            raise
         return len(new)
 
     def _insert_staged(self, stream: Iterator[bytes]) -> int:

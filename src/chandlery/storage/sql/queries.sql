@@ -13,6 +13,14 @@ SELECT string_agg(
      ORDER BY open_time
   ) AS stored
 
+-- name: instruments_with_bars
+-- Which instruments have a candle stored for one of these bars.
+SELECT DISTINCT candle.instrument_id
+  FROM unnest(%(instruments)s::integer[], %(open_times)s::timestamptz[]) AS bar (instrument_id, open_time)
+  JOIN {table} AS candle ON candle.instrument_id = bar.instrument_id AND candle.open_time = bar.open_time
+ WHERE candle.timeframe = %(timeframe)s
+   AND candle.open_time >= %(start)s AND candle.open_time <= %(end)s
+
 -- name: insert_candles
 -- Straight into the table: the fastest way in, for rows that are known to be absent.
 COPY {table} (open_time, open, high, low, close, base_volume, quote_volume, instrument_id, timeframe)
@@ -105,6 +113,14 @@ SELECT spans FROM chandlery.coverage WHERE instrument_id = %(instrument_id)s AND
 -- name: extend_coverage
 INSERT INTO chandlery.coverage AS ledger (instrument_id, timeframe, spans)
 VALUES (%(instrument_id)s, %(timeframe)s, %(spans)s)
+    ON CONFLICT (instrument_id, timeframe) DO UPDATE
+   SET spans = ledger.spans + excluded.spans, updated_at = now(), last_error = NULL
+
+-- name: extend_coverages
+-- The same for many series in one statement.
+INSERT INTO chandlery.coverage AS ledger (instrument_id, timeframe, spans)
+SELECT *
+  FROM unnest(%(instruments)s::integer[], %(timeframes)s::text[], %(spans)s::tstzmultirange[])
     ON CONFLICT (instrument_id, timeframe) DO UPDATE
    SET spans = ledger.spans + excluded.spans, updated_at = now(), last_error = NULL
 
