@@ -9,7 +9,7 @@ from psycopg import sql
 
 from benchmarks.rounds import Timing, Way, timed
 from benchmarks.samples import one_series
-from chandlery.domain.candle import CandleBatch
+from chandlery.domain.candle import COLUMNS, CandleBatch
 from chandlery.storage.intake.frames import candles_frame
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_datetime
@@ -52,6 +52,7 @@ def _same_query(storage: PostgreSQLStorage, batch: CandleBatch) -> str:
     assert batch.span is not None
     return query(
         "read_candles",
+        columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
         table=table_of(batch.series.timeframe),
         instrument_id=sql.Literal(storage.catalog.ensure(batch.series.exchange, batch.series.symbol)),
         timeframe=sql.Literal(batch.series.timeframe.name),
