@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 
-from chandlery.domain.candle import Rejected
 from chandlery.domain.instrument import Instrument, Series
-from chandlery.domain.rules import judge
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import ChandleryError, DatabaseError, StorageError
 from chandlery.exchange.source import Page
 from chandlery.services import error_log
 from chandlery.services.collect.run import Run, SeriesReport
+from chandlery.services.judging import delivery_of
 from chandlery.storage.coverage import Claim
-from chandlery.storage.writer import Delivery, SaveResult
+from chandlery.storage.writer import SaveResult
 
 _LANES = 6
 """Pages of one series under way at once: enough to keep the permitted rate over a slow line."""
@@ -113,15 +112,7 @@ class SeriesJob:
             raise
 
     def _store(self, page: Page) -> SaveResult:
-        verdict = judge(page.rows, now=self._run.now, raw=page.raw)
-        delivery = Delivery(
-            batch=verdict.accepted,
-            # a row that was refused is not known, so its bar is asked for again another time
-            covered=page.answered - _bars_of(verdict.rejected),
-            rejected=verdict.rejected,
-            repeated=verdict.repeated,
-        )
-        return self._run.output.save(delivery)
+        return self._run.output.save(delivery_of(page.rows, page.raw, now=self._run.now, answered=page.answered))
 
     def _count(self, result: SaveResult) -> None:
         self._report.result += result
@@ -166,10 +157,3 @@ class SeriesJob:
                 self._report.missing = await self._missing(self._report.wanted)
         except (DatabaseError, StorageError) as failure:
             self._run.fail(failure)
-
-
-def _bars_of(rejected: Rejected) -> Spans:
-    """The bars that rejected rows were about, where their time could be read."""
-    timeframe = rejected.series.timeframe
-    opens = [timeframe.floor(time) for time in rejected.open_time if time is not None]
-    return Spans(Span(open_time, timeframe.close_of(open_time)) for open_time in opens)
