@@ -7,6 +7,7 @@ back, and so the full rate is kept in spite of a coarse timer. Times are seconds
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 CLOSEST = 0.75
@@ -66,3 +67,20 @@ class Pacer:
         self._held_until = max(self._held_until, now + pause_s)
         self._widened_at = self._held_until
         self._slot = max(self._slot, self._held_until)
+
+
+class Allowance:
+    """So many starts in any window, at once if need be: for limits that only count and do not mind a burst."""
+
+    def __init__(self, limit: RateLimit, *, share: float = 0.9) -> None:
+        self._window_s = limit.window_s
+        self._starts: deque[float] = deque(maxlen=max(1, int(limit.requests * share)))
+
+    def next_start(self, now: float) -> float:
+        """The earliest time, not before ``now``, at which the next request may start."""
+        full = len(self._starts) == self._starts.maxlen
+        return max(now, self._starts[0] + self._window_s) if full else now
+
+    def started(self, now: float) -> None:
+        """A request starts now, at or after ``next_start``."""
+        self._starts.append(now)

@@ -34,6 +34,12 @@ DOCUMENTED_LIMITS: Mapping[Endpoint, RateLimit] = MappingProxyType(
 )
 
 
+STREAM_PATH = "/ws/v5/business"
+"""Where candles are pushed; the public path, where they once were, pushes none."""
+_STREAM_HOSTS = {"eea.okx.com": ("wseea", "wseeapap"), "us.okx.com": ("wsus", "wsuspap")}
+_STREAM_HOSTS_ELSEWHERE = ("ws", "wspap")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OkxSettings:
     """How to reach OKX and how hard to try.
@@ -81,6 +87,20 @@ class OkxSettings:
         if self.is_simulated:
             return "okx-simulated"
         return "okx-demo" if self.demo else "okx"
+
+    @property
+    def stream_url(self) -> str:
+        """Where the candle stream of the same environment is, such as ``wss://ws.okx.com:8443/ws/v5/business``.
+
+        A host that is none of OKX's, such as a simulator or a proxy, is taken to serve it beside the REST endpoints.
+        """
+        parts = urlsplit(self.base_url)
+        host = parts.hostname or ""
+        if host != "okx.com" and not host.endswith(".okx.com"):
+            scheme = "wss" if parts.scheme == "https" else "ws"
+            return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}{STREAM_PATH}"
+        real, demo = _STREAM_HOSTS.get(host, _STREAM_HOSTS_ELSEWHERE)
+        return f"wss://{demo if self.demo else real}.okx.com:8443{STREAM_PATH}"
 
 
 def _require(holds: bool, message: str) -> None:
