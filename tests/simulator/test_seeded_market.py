@@ -17,7 +17,6 @@ from chandlery.errors import DataNotFoundError
 from chandlery.simulator import SeededMarket
 from chandlery.simulator.bars import BARS
 from chandlery.simulator.listings import CATALOGUE
-from chandlery.simulator.rollup import rolled
 from chandlery.simulator.wire import decimal_text
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -162,4 +161,4 @@ def test_small_and_large_doubles_have_no_exponent(value: float, text: str):
 def test_rolling_up_nothing_gives_nothing():
     market = SeededMarket(7)
     nothing = market.newest("BTC-USDT", BARS["1m"], Span(0, MINUTE_MS), 10)
-    assert len(rolled(nothing, BARS["1H"])) == 0
+    assert len(BARS["1H"].join(nothing)) == 0

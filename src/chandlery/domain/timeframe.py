@@ -92,6 +92,14 @@ class Timeframe:
         """The open time ``bars`` bars after (or, if negative, before) the bar that contains ``open_time``."""
         return self.open_at(self.ordinal(open_time) + bars)
 
+    def made_of(self, finer: Timeframe) -> bool:
+        """Whether every bar is a whole number of ``finer``'s bars: 1h of 5m, 1M of 1d, but not 1M of 1w."""
+        if finer == self:
+            return True
+        if finer.step_ms is None or DAY_MS % finer.step_ms:
+            return False
+        return (self.step_ms or DAY_MS) % finer.step_ms == 0
+
     def aligned(self, span: Span) -> Span | None:
         """The whole bars inside ``span``, or None if it holds none."""
         start, end = self.ceil(span.start), self.floor(span.end)

@@ -10,10 +10,12 @@ Times are UTC milliseconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
-from chandlery.domain.timeframe import DAY_MS, HOUR_MS, TIMEFRAMES, IntArray, Timeframe, UtcMs
+from chandlery.domain.candle import CandleRows
+from chandlery.domain.rollup import joined_rows
+from chandlery.domain.timeframe import HOUR_MS, TIMEFRAMES, IntArray, Timeframe, UtcMs
 
 _HONG_KONG_MS = 8 * HOUR_MS
 
@@ -51,12 +53,13 @@ class Bar:
 
     def made_of(self, finer: Timeframe) -> bool:
         """Whether every bar is a whole number of ``finer`` candles."""
-        if finer == self.timeframe:
-            return self.ahead_ms == 0
-        if finer.step_ms is None or DAY_MS % finer.step_ms:
-            return False
-        step_ms = self.timeframe.step_ms or DAY_MS
-        return step_ms % finer.step_ms == 0 and self.ahead_ms % finer.step_ms == 0
+        steps_fit = finer.step_ms is not None and self.ahead_ms % finer.step_ms == 0
+        return self.timeframe.made_of(finer) and (self.ahead_ms == 0 or steps_fit)
+
+    def join(self, rows: CandleRows) -> CandleRows:
+        """``rows``, ascending, joined into one candle a bar: a bar is made of whatever rows it has."""
+        series = replace(rows.series, timeframe=self.timeframe)
+        return joined_rows(rows, series, self.open_at(self.ordinal(rows.open_time)))
 
 
 def _bars() -> dict[str, Bar]:

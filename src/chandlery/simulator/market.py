@@ -14,7 +14,6 @@ from chandlery.domain.span import Span
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.simulator.bars import Bar, utc_bar
 from chandlery.simulator.listings import EXCHANGE, Listing
-from chandlery.simulator.rollup import rolled
 
 
 class Market(Protocol):
@@ -70,7 +69,7 @@ def _running_candle(market: Market, symbol: str, bar: Bar, now: UtcMs) -> Candle
     if len(so_far) and so_far.open_time[-1] == last_open:
         elapsed = (now - last_open) / (finest.close_of(last_open) - last_open)
         so_far = _joined([so_far.take(slice(-1)), unfinished(so_far.take(slice(-1, None)), elapsed)])
-    return rolled(so_far, bar)
+    return bar.join(so_far)
 
 
 def unfinished(candle: CandleRows, elapsed: float) -> CandleRows:

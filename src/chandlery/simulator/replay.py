@@ -13,13 +13,13 @@ from typing import Self
 import numpy as np
 
 from chandlery.domain.candle import PRICE_COLUMNS, CandleBatch, CandleRows
+from chandlery.domain.rollup import decimal_places
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import ConfigurationError, DataNotFoundError, DataValidationError
 from chandlery.simulator.bars import Bar
 from chandlery.simulator.listings import Listing, listing
 from chandlery.simulator.recording import joined_recordings, read_recording
-from chandlery.simulator.rollup import decimal_places, rolled
 
 _FINEST_TICK_PLACES = 12
 
@@ -78,7 +78,7 @@ class ReplayMarket:
 
     def _roll(self, symbol: str, bar: Bar) -> CandleRows:
         recording = self._recording(symbol)
-        return recording if bar.timeframe == recording.series.timeframe else rolled(recording, bar)
+        return recording if bar.timeframe == recording.series.timeframe else bar.join(recording)
 
 
 def _one(symbol: str, batches: list[CandleBatch]) -> CandleBatch:

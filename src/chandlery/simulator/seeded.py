@@ -22,7 +22,6 @@ from chandlery.errors import DataNotFoundError
 from chandlery.simulator.bars import BARS, Bar
 from chandlery.simulator.listings import CATALOGUE, EXCHANGE, Listing, listing
 from chandlery.simulator.noise import growth, key_of, uniform, wave
-from chandlery.simulator.rollup import rolled
 
 _MINUTE = TIMEFRAMES["1m"]
 _MINUTE_VOLATILITY = 0.0006
@@ -88,8 +87,8 @@ class SeededMarket:
             return self._minutes(self._listing(symbol), span)
         step_ms = bar.timeframe.step_ms
         if step_ms is not None and step_ms < HOUR_MS:
-            return rolled(self._minutes(self._listing(symbol), span), bar)
-        return rolled(self._whole_hours(symbol, span), bar)
+            return bar.join(self._minutes(self._listing(symbol), span))
+        return bar.join(self._whole_hours(symbol, span))
 
     def _whole_hours(self, symbol: str, span: Span) -> CandleRows:
         first, end = span.start // HOUR_MS, span.end // HOUR_MS
@@ -100,7 +99,7 @@ class SeededMarket:
     def _hour_block(self, symbol: str, block: int) -> CandleRows:
         start = block * _HOUR_BLOCK * HOUR_MS
         span = Span(start, start + _HOUR_BLOCK * HOUR_MS)
-        return rolled(self._minutes(self._listing(symbol), span), BARS["1H"])
+        return BARS["1H"].join(self._minutes(self._listing(symbol), span))
 
     def _minutes(self, listing: Listing, span: Span) -> CandleRows:
         """The minutes of ``span`` that lie in the instrument's history."""
