@@ -8,7 +8,8 @@
     ├── DatabaseError             PostgreSQL refused or failed
     │   ├── ConnectionError       it cannot be reached
     │   ├── SchemaError           its schema is absent, older or newer than this program
-    │   └── HealthCheckError      it answers, but not as a healthy server does
+    │   ├── HealthCheckError      it answers, but not as a healthy server does
+    │   └── DamagedDataError      what is stored is not what was written
     └── ExchangeError             the exchange refused or failed
         ├── RateLimited           too many requests; it says when to come back
         ├── ExchangeUnavailable   it cannot be reached, or answers nonsense
@@ -84,6 +85,10 @@ class SchemaError(DatabaseError):
 
 class HealthCheckError(DatabaseError):
     """The server answers, but not as a healthy one does."""
+
+
+class DamagedDataError(DatabaseError):
+    """What is stored is not what was written: a sealed month whose bytes have changed."""
 
 
 class ExchangeError(ChandleryError):

@@ -1,0 +1,195 @@
+"""The form of a sealed month: one small Parquet file, from which every double comes back to the last bit.
+
+Prices and volumes are decimals, so a column is kept as whole numbers and a scale, Parquet's ``DECIMAL`` in ``INT64``
+with ``DELTA_BINARY_PACKED``. The scale is found by trying, and proved: what is written is read again and compared bit
+by bit before anybody may rely on it. A column that no scale can hold (more than 18 digits, minus zero, tiny numbers) is
+kept as doubles. NaN is null. There is no general compression: it saved nothing and doubled the time.
+
+Any tool that reads Parquet reads these files: timestamps in milliseconds, and decimals.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, BoolArray, CandleBatch, FloatArray
+from chandlery.domain.timeframe import IntArray, UtcMs
+from chandlery.errors import DamagedDataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Column = np.ndarray[Any, Any]
+"""Milliseconds (int64) for ``open_time``, doubles for all others."""
+
+_DIGITS = 18
+"""As many as a whole number of 64 bits holds in any case, and as Parquet allows in one."""
+_POWERS = 10.0 ** np.arange(_DIGITS + 1)
+_SAMPLE = 64
+_NAN_BITS = np.array([np.nan]).view(np.int64)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Candles of one series as one file.
+
+    Times are UTC milliseconds; ``step_ms`` is the length of a bar, None where bars differ in length; ``checksum`` is
+    the CRC-32 of ``data``.
+    """
+
+    rows: int
+    first: UtcMs
+    last: UtcMs
+    step_ms: int | None
+    checksum: int
+    data: bytes | memoryview
+
+    @property
+    def unbroken(self) -> bool:
+        """Whether bar follows bar, so that the times are known without being read."""
+        return self.step_ms is not None and self.last - self.first == (self.rows - 1) * self.step_ms
+
+
+def encode(batch: CandleBatch) -> Segment:
+    """The candles of ``batch``, at least one, as a segment that is proved to give them back to the last bit."""
+    data = _written(batch)
+    segment = Segment(
+        rows=len(batch),
+        first=int(batch.open_time[0]),
+        last=int(batch.open_time[-1]),
+        step_ms=batch.series.timeframe.step_ms,
+        checksum=zlib.crc32(data),
+        data=data,
+    )
+    for name, column in decode(segment).items():
+        if not np.array_equal(column.view(np.int64), getattr(batch, name).view(np.int64)):
+            raise AssertionError(f"the column {name} does not come back from its segment as it was")
+    return segment
+
+
+def decode(segment: Segment, columns: Sequence[str] = COLUMNS) -> dict[str, Column]:
+    """The columns asked for, as new arrays; raises as ``decode_into`` does."""
+    arrays = {name: np.empty(segment.rows, np.int64 if name == "open_time" else np.float64) for name in columns}
+    decode_into(segment, arrays)
+    return arrays
+
+
+def decode_into(segment: Segment, targets: Mapping[str, Column]) -> None:
+    """Fill ``targets``, arrays of ``segment.rows`` by the names of columns; other threads can work meanwhile.
+
+    Raises DamagedDataError if the bytes are not those that were written.
+    """
+    import pyarrow as pa
+
+    found = zlib.crc32(segment.data)
+    if found != segment.checksum:
+        raise DamagedDataError(f"a segment has the checksum {found:08x}, not {segment.checksum:08x}.")
+    try:
+        _read_into(segment, targets)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DamagedDataError(f"a segment is not as its description says: {error}") from error
+
+
+def _read_into(segment: Segment, targets: Mapping[str, Column]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pa_parquet
+
+    names = [name for name in targets if name != "open_time" or not segment.unbroken]
+    with pa_parquet.ParquetFile(pa.BufferReader(segment.data), pre_buffer=False) as file:
+        if file.metadata.num_rows != segment.rows:
+            raise ValueError(f"{file.metadata.num_rows:,} candles, not {segment.rows:,}")
+        table = file.read(columns=names, use_threads=False)
+    for name in names:
+        _fill(targets[name], table.column(name))
+    if "open_time" in targets and segment.unbroken:
+        targets["open_time"][:] = np.arange(segment.first, segment.last + 1, segment.step_ms)
+
+
+def _fill(target: Column, column: pa.ChunkedArray) -> None:
+    """Copy one column out of Arrow's memory, decimals as doubles and null as NaN."""
+    import pyarrow as pa
+
+    start = 0
+    for chunk in column.chunks:
+        part = target[start : start + len(chunk)]
+        if pa.types.is_decimal(chunk.type):
+            # division gives the double nearest to the decimal; a product with 0.1 would not
+            np.divide(_whole_numbers(chunk), _POWERS[chunk.type.scale], out=part)
+            if chunk.null_count:
+                part[chunk.is_null().to_numpy(zero_copy_only=False)] = np.nan
+        else:
+            part[:] = chunk.view(pa.int64()).to_numpy().view(part.dtype)
+        start += len(chunk)
+
+
+def _whole_numbers(decimals: pa.Array) -> IntArray:
+    """A view of the lowest 64 bits of each decimal, which hold all 18 digits, whatever Arrow's width is."""
+    width = decimals.type.byte_width // 8
+    numbers = np.frombuffer(decimals.buffers()[1], np.int64)
+    return numbers[decimals.offset * width : (decimals.offset + len(decimals)) * width : width]
+
+
+def _written(batch: CandleBatch) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pa_parquet
+
+    times = pa.array(batch.open_time).view(pa.timestamp("ms", "UTC"))
+    arrays = {"open_time": times} | {name: _packed(getattr(batch, name)) for name in VALUE_COLUMNS}
+    fields = [pa.field(name, array.type, nullable=array.null_count > 0) for name, array in arrays.items()]
+    table = pa.Table.from_arrays(list(arrays.values()), schema=pa.schema(fields))
+    doubles = {name for name, array in arrays.items() if pa.types.is_floating(array.type)}
+    file = io.BytesIO()
+    pa_parquet.write_table(
+        table,
+        file,
+        compression="none",
+        use_dictionary=False,
+        column_encoding={
+            name: "BYTE_STREAM_SPLIT" if name in doubles else "DELTA_BINARY_PACKED" for name in table.column_names
+        },
+        store_decimal_as_integer=True,
+        store_schema=False,
+        write_statistics=["open_time"],
+        write_page_checksum=True,
+    )
+    return file.getvalue()
+
+
+def _packed(values: FloatArray) -> pa.Array:
+    """The column as decimals if some scale holds every value, else as doubles."""
+    import pyarrow as pa
+
+    unknown = values.view(np.int64) == _NAN_BITS
+    known = np.where(unknown, 0.0, values)
+    for scale in range(_DIGITS + 1):
+        if _scaled(known[:: max(1, len(known) // _SAMPLE)], scale) is not None:
+            numbers = _scaled(known, scale)
+            if numbers is not None:
+                return _decimals(numbers, scale, unknown)
+    return pa.array(values)
+
+
+def _scaled(values: FloatArray, scale: int) -> IntArray | None:
+    """The whole numbers that divided by ten to the power of ``scale`` are these doubles exactly, if there are any."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        near = np.rint(values * _POWERS[scale])
+        if not np.all(np.abs(near) < 10.0**_DIGITS):
+            return None
+        numbers = near.astype(np.int64)
+    same = (numbers / _POWERS[scale]).view(np.int64) == values.view(np.int64)
+    return numbers if bool(same.all()) else None
+
+
+def _decimals(numbers: IntArray, scale: int, unknown: BoolArray) -> pa.Array:
+    import pyarrow as pa
+
+    wide = np.stack([numbers, numbers >> 63], axis=1)  # 128 bits, of which the upper half repeats the sign
+    validity = pa.py_buffer(np.packbits(~unknown, bitorder="little")) if unknown.any() else None
+    kind = pa.decimal128(_DIGITS, scale)
+    return pa.Array.from_buffers(kind, len(numbers), [validity, pa.py_buffer(wide)])

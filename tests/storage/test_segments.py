@@ -1,0 +1,130 @@
+"""A segment gives back every double to the last bit, and never gives back anything else."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import random
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from candles import candles, series
+from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, CandleBatch
+from chandlery.errors import DamagedDataError
+from chandlery.storage.segments import Segment, decode, decode_into, encode
+
+
+def holding(values: Any, **others: Any) -> CandleBatch:
+    """A batch with these doubles as every value, whether they make a candle or not."""
+    column = np.asarray(values, dtype=np.float64)
+    opens = candles(series(), len(column)).open_time
+    return CandleBatch.of(series(), {"open_time": opens, **dict.fromkeys(VALUE_COLUMNS, column), **others})
+
+
+def assert_comes_back(batch: CandleBatch) -> Segment:
+    segment = encode(batch)
+    for name, column in decode(segment).items():
+        assert np.array_equal(column.view(np.int64), getattr(batch, name).view(np.int64)), name
+    return segment
+
+
+def kind_of(segment: Segment, column: str) -> pa.DataType:
+    return pa_parquet.read_schema(io.BytesIO(segment.data)).field(column).type
+
+
+any_bits = st.integers(-(2**63), 2**63 - 1).map(lambda bits: np.int64(bits).view(np.float64))
+decimals = st.builds(lambda number, scale: number / 10.0**scale, st.integers(-(10**18), 10**18), st.integers(0, 18))
+
+
+@settings(max_examples=150)
+@given(st.lists(st.one_of(any_bits, decimals, st.floats()), min_size=1, max_size=40))
+def test_any_doubles_come_back(values: list[float]) -> None:
+    assert_comes_back(holding(values))
+
+
+@settings(max_examples=100)
+@given(
+    st.integers(0, 12),
+    st.lists(st.one_of(st.none(), st.integers(0, 10**15 - 1)), min_size=1, max_size=200),
+)
+def test_decimals_of_fifteen_digits_are_kept_as_decimals(scale: int, numbers: list[int | None]) -> None:
+    """Also where some or all are not known."""
+    batch = holding([np.nan if number is None else number / 10.0**scale for number in numbers])
+    assert pa.types.is_decimal(kind_of(assert_comes_back(batch), "close"))
+
+
+@pytest.mark.parametrize("value", [-0.0, 5e-324, 1.7976931348623157e308, np.inf, -np.inf, 1e-19, 1e18])
+def test_what_no_scale_holds_is_kept_as_a_double(value: float) -> None:
+    assert kind_of(assert_comes_back(holding([1.5, value, 2.5])), "close") == pa.float64()
+
+
+@pytest.mark.parametrize("value", [1e-12, 0.1, 123456.789012, 1e17, 0.0, 67_342.1])
+def test_what_an_exchange_sends_is_kept_as_a_decimal(value: float) -> None:
+    assert pa.types.is_decimal(kind_of(assert_comes_back(holding([value])), "close"))
+
+
+def test_a_nan_of_another_making_comes_back_with_its_bits() -> None:
+    strange = np.array([0x7FF8_0000_0000_0001, 0xFFF8_0000_0000_0000], dtype=np.uint64).view(np.float64)
+    assert_comes_back(holding(strange))
+
+
+@pytest.mark.parametrize("interval", ["1m", "30m", "1h", "1d", "1w", "1M"])
+@pytest.mark.parametrize("hole", [False, True])
+def test_times_come_back_with_and_without_holes(interval: str, hole: bool) -> None:
+    batch = candles(series(interval=interval), 100)
+    if hole:
+        batch = batch.take(np.array([0, 1, 5, 6, 99]))
+    segment = assert_comes_back(batch)
+    assert segment.unbroken == (not hole and interval != "1M")
+    assert (segment.rows, segment.first, segment.last) == (len(batch), batch.open_time[0], batch.open_time[-1])
+
+
+def test_columns_can_be_chosen_and_are_decoded_into_given_memory() -> None:
+    batch = candles(series(), 500)
+    segment = encode(batch)
+    assert list(decode(segment, ["close"])) == ["close"]
+    memory = np.zeros((2, 700))
+    decode_into(segment, {"low": memory[0, 100:600], "high": memory[1, 100:600]})
+    assert np.array_equal(memory[0, 100:600], batch.low)
+    assert np.array_equal(memory[1, 100:600], batch.high)
+    assert not memory[:, :100].any()
+    assert not memory[:, 600:].any()
+
+
+def test_any_tool_that_reads_parquet_reads_a_segment() -> None:
+    batch = candles(series(), 50)
+    table = pa_parquet.read_table(io.BytesIO(encode(batch).data), page_checksum_verification=True)
+    assert table.column_names == list(COLUMNS)
+    assert table.schema.field("open_time").type == pa.timestamp("ms", "UTC")
+    assert np.array_equal(table["close"].cast(pa.float64()).to_numpy(), batch.close)
+
+
+def test_a_month_of_minutes_takes_less_than_twelve_bytes_a_candle() -> None:
+    batch = candles(series(), 44_640)
+    rounded = {name: np.round(getattr(batch, name), 2) for name in ("high", "low", "quote_volume")}
+    batch = CandleBatch.of(series(), {**batch.columns(), **rounded})
+    assert len(encode(batch).data) < 12 * len(batch)
+
+
+def test_ten_thousand_flipped_bits_are_all_noticed() -> None:
+    segment = encode(candles(series(), 300))
+    chance = random.Random(7)
+    for _ in range(10_000):
+        data = bytearray(segment.data)
+        bit = chance.randrange(len(data) * 8)
+        data[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(DamagedDataError, match="checksum"):
+            decode(dataclasses.replace(segment, data=bytes(data)))
+
+
+@pytest.mark.parametrize("change", [{"rows": 299}, {"checksum": 1}, {"data": b""}, {"data": b"PAR1"}])
+def test_a_segment_that_is_not_as_described_is_refused(change: dict[str, Any]) -> None:
+    segment = encode(candles(series(), 300))
+    with pytest.raises(DamagedDataError):
+        decode(dataclasses.replace(segment, **change), ["close"])
