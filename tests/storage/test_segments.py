@@ -102,7 +102,7 @@ def test_any_tool_that_reads_parquet_reads_a_segment() -> None:
     table = pa_parquet.read_table(io.BytesIO(encode(batch).data), page_checksum_verification=True)
     assert table.column_names == list(COLUMNS)
     assert table.schema.field("open_time").type == pa.timestamp("ms", "UTC")
-    assert np.array_equal(table["close"].cast(pa.float64()).to_numpy(), batch.close)
+    assert [float(value) for value in table["close"].to_pylist()] == batch.close.tolist()
 
 
 def test_a_month_of_minutes_takes_less_than_twelve_bytes_a_candle() -> None:
