@@ -2,7 +2,7 @@
 -- All are STABLE or IMMUTABLE, run with the rights of whoever calls them, and need SELECT on the tables alone.
 
 CREATE FUNCTION chandlery.close_time(open_time timestamptz, timeframe text) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE  -- not STRICT, which would keep it from being inlined
 -- reckoned as UTC wall time, so that neither the session's zone nor its daylight saving moves a day or a month
 RETURN (open_time AT TIME ZONE 'UTC' + CASE timeframe
            WHEN '1m' THEN interval '1 minute'   WHEN '3m' THEN interval '3 minutes'
@@ -68,25 +68,28 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     instrument_id integer := chandlery.instrument_id(symbol, exchange);
+    -- as long as a coarse candle can be (January has 31 days), reckoned in UTC like every bar
+    longest interval := (chandlery.close_time('2000-01-01Z', coarse) AT TIME ZONE 'UTC') - timestamp '2000-01-01';
+    since timestamptz := ((start AT TIME ZONE 'UTC') - longest) AT TIME ZONE 'UTC';
 BEGIN
-    -- Each coarse candle is the last closed one from its close until the next one's; the fine candles of that span are
-    -- one range of the key, so every row of both is read once. The parameters are known to the planner here, which
-    -- therefore leaves out the partitions that cannot hold anything.
+    -- Each coarse candle is the last closed one from its close until the next one's. The fine candles of that time are
+    -- one range of the key, so every row of both is read once, in order. What is executed has its parameters' values
+    -- at hand when it is planned, and therefore leaves out the partitions that cannot hold anything.
     RETURN QUERY EXECUTE format(
         $query$
         WITH closed AS (
             (SELECT candle.*, chandlery.close_time(open_time, $3) AS closes
                FROM %2$s AS candle
-              WHERE instrument_id = $1 AND timeframe = $3 AND open_time < $4
-                AND chandlery.close_time(open_time, $3) <= $4
+              WHERE instrument_id = $1 AND timeframe = $3
+                AND open_time < $4 AND chandlery.close_time(open_time, $3) <= $4
               ORDER BY open_time DESC LIMIT 1)
             UNION ALL
-            SELECT candle.*, chandlery.close_time(open_time, $3) AS closes
+            SELECT candle.*, chandlery.close_time(open_time, $3)
               FROM %2$s AS candle
-             WHERE instrument_id = $1 AND timeframe = $3 AND open_time >= $4 - interval '31 days' AND open_time < $5
+             WHERE instrument_id = $1 AND timeframe = $3 AND open_time >= $6 AND open_time < $5
                AND chandlery.close_time(open_time, $3) > $4 AND chandlery.close_time(open_time, $3) < $5
             UNION ALL
-            SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '-infinity'
+            SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '-infinity'  -- before the first close
         ), known AS (
             SELECT closed.*, lead(closes, 1, 'infinity') OVER (ORDER BY closes) AS until FROM closed
         )
@@ -98,30 +101,70 @@ BEGIN
          CROSS JOIN LATERAL (
              SELECT *
                FROM %1$s AS candle
-              WHERE instrument_id = $1 AND timeframe = $2
-                AND open_time >= $4 AND open_time < $5
+              WHERE instrument_id = $1 AND timeframe = $2 AND open_time >= $4 AND open_time < $5
                 AND open_time >= known.closes AND open_time < known.until
+              ORDER BY open_time
+              LIMIT (SELECT NULL::bigint)  -- all, but the planner cannot know that, and so uses the key
          ) AS fine
          ORDER BY known.closes, fine.open_time
         $query$,
         chandlery.candle_table(fine), chandlery.candle_table(coarse)
-    ) USING instrument_id, fine, coarse, start, "end";
+    ) USING instrument_id, fine, coarse, start, "end", since;
 END
 $$;
 COMMENT ON FUNCTION chandlery.aligned(text, text, text, timestamptz, timestamptz, text) IS
     'The fine candles that open in [start, end), each with the last coarse candle that had closed when it opened: '
     'nothing that was not known at the fine candle''s open time. The coarse columns are NULL before the first close.';
 
-CREATE FUNCTION chandlery.latest(
-    timeframe text, symbols text[] DEFAULT NULL, exchange text DEFAULT NULL
-) RETURNS TABLE (
-    exchange_name text, symbol text, "timestamp" timestamptz, open float8, high float8, low float8, close float8,
-    volume float8, quote_volume float8
-)
+CREATE FUNCTION chandlery.latest(timeframe text, symbols text[] DEFAULT NULL, exchange text DEFAULT NULL)
+RETURNS SETOF chandlery.ohlcv
 LANGUAGE plpgsql STABLE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    wanted   integer[];
+    found    integer[];
+    candles  chandlery.ohlcv[];
+    result   chandlery.ohlcv[] := '{}';
+    newer    timestamptz := 'infinity';
+    older    timestamptz;
+    earliest timestamptz;
+    reach    interval := interval '40 days';  -- more than the longest candle
 BEGIN
-    RETURN;
+    SELECT array_agg(instrument.id), max(upper(spans)) - reach, min(lower(spans)) INTO wanted, older, earliest
+      FROM chandlery.coverage JOIN chandlery.instrument ON instrument.id = coverage.instrument_id
+     WHERE coverage.timeframe = $1 AND instrument.symbol = ANY (coalesce($2, ARRAY[instrument.symbol]))
+       AND instrument.exchange = coalesce($3, instrument.exchange);
+    -- Almost all series have a candle in the newest partition or two; planning for all partitions would cost more than
+    -- finding them. So look back a little, and for those not found four times as far, each time where nobody looked.
+    WHILE cardinality(wanted) > 0 LOOP
+        EXECUTE format(
+            $query$
+            SELECT array_agg(id),
+                   array_agg(ROW(instrument.exchange, instrument.symbol, $1, candle.open_time, candle.open, candle.high,
+                                 candle.low, candle.close, candle.base_volume, nullif(candle.quote_volume, 'NaN')
+                             )::chandlery.ohlcv)
+              FROM chandlery.instrument
+             CROSS JOIN LATERAL (
+                 SELECT *
+                   FROM %s AS newest
+                  WHERE newest.instrument_id = instrument.id AND newest.timeframe = $1
+                    AND newest.open_time >= $3 AND newest.open_time < $4
+                  ORDER BY newest.open_time DESC LIMIT 1
+             ) AS candle
+             WHERE instrument.id = ANY ($2)
+            $query$,
+            chandlery.candle_table($1)
+        ) INTO found, candles USING $1, wanted, coalesce(older, '-infinity'), newer;
+        result := result || candles;
+        EXIT WHEN older IS NULL;
+        wanted := ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(found));
+        newer := older;
+        reach := reach * 4;
+        older := CASE WHEN newer > earliest THEN newer - reach END;
+    END LOOP;
+    RETURN QUERY SELECT * FROM unnest(result) AS candle ORDER BY candle.exchange, candle.symbol;
 END
 $$;
+COMMENT ON FUNCTION chandlery.latest(text, text[], text) IS
+    'The newest candle of every series of a timeframe, or of those of some symbols, as rows of the view ohlcv.';
