@@ -28,6 +28,9 @@ EARLIEST_MS: UtcMs = 1_230_768_000_000
 NO_TIME: UtcMs = np.iinfo(np.int64).min
 """Stands in ``open_time`` for a time that could not be read."""
 
+CONFLICTING = "conflicting duplicate"
+"""The reason of rows that contradict another row of their time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Verdict:
@@ -57,8 +60,8 @@ def judge(rows: CandleRows, *, now: UtcMs, raw: RawText) -> Verdict:
     good = good[np.argsort(rows.open_time[good], kind="stable")]
     ordered = rows.take(good)
     conflicting, repeats = _duplicates(ordered)
-    broken["conflicting duplicate"] = np.zeros(len(rows), dtype=np.bool_)
-    broken["conflicting duplicate"][good[conflicting]] = True
+    broken[CONFLICTING] = np.zeros(len(rows), dtype=np.bool_)
+    broken[CONFLICTING][good[conflicting]] = True
     accepted = ordered.take(~(conflicting | repeats))
     return Verdict(
         accepted=CandleBatch.of(rows.series, accepted.columns()),
@@ -93,6 +96,11 @@ def _plainly_good(rows: CandleRows, now: UtcMs) -> bool:
 def _broken_rules(rows: CandleRows, now: UtcMs) -> Iterator[tuple[str, BoolArray]]:
     """Name and mask of every rule that a row can break by itself."""
     yield from _broken_times(rows, now)
+    yield from broken_values(rows)
+
+
+def broken_values(rows: CandleRows) -> Iterator[tuple[str, BoolArray]]:
+    """Name and mask of every rule that a row's prices and volumes can break, always in the same order."""
     for name in VALUE_COLUMNS:
         values = getattr(rows, name)
         if name != "quote_volume":  # there, NaN means that the source did not tell it
