@@ -119,6 +119,7 @@ def test_the_journal_tells_what_was_asked_and_answered():
             "bar": "5m",
             "after": str(NOW_MS),
             "before": "",
+            "file": "",
             "status": 200,
             "code": "0",
             "rows": 7,

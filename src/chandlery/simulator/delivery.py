@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import struct
 
 from aiohttp import web
 
+from chandlery.simulator.archive_files import FileAnswer
 from chandlery.simulator.faults import Fault, FaultKind
 from chandlery.simulator.wire import Answer, failure, rate_limited
 
 _DURATIONS_S = {FaultKind.DELAY: 1.0, FaultKind.SLOW_BODY: 5.0, FaultKind.HANG: 3_600.0}
 _TRICKLES = 20
-_JSON = "application/json"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _GATEWAY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -56,9 +55,9 @@ async def fall_silent(request: web.Request, fault: Fault) -> web.StreamResponse:
     return web.Response()  # never sent: the connection is gone
 
 
-async def deliver(request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
+async def deliver(request: web.Request, answer: Answer | FileAnswer, fault: Fault | None) -> web.StreamResponse:
     """Send the answer, if need be late, slowly or damaged."""
-    body = json.dumps(answer.document, separators=(",", ":")).encode()
+    body = answer.body
     kind = fault.kind if fault else None
     if fault and kind is FaultKind.SLOW_BODY:
         return await _trickle(request, answer, body, _duration_s(fault))
@@ -69,12 +68,14 @@ async def deliver(request: web.Request, answer: Answer, fault: Fault | None) -> 
     headers = dict(answer.headers)
     if kind is FaultKind.WRONG_ENCODING:
         headers["Content-Encoding"] = "gzip"
-    return web.Response(status=answer.status, body=body, content_type=_JSON, headers=headers)
+    return web.Response(status=answer.status, body=body, content_type=answer.content_type, headers=headers)
 
 
-async def _trickle(request: web.Request, answer: Answer, body: bytes, duration_s: float) -> web.StreamResponse:
+async def _trickle(
+    request: web.Request, answer: Answer | FileAnswer, body: bytes, duration_s: float
+) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    response.content_type = _JSON
+    response.content_type = answer.content_type
     response.content_length = len(body)
     await response.prepare(request)
     step = -(-len(body) // _TRICKLES)

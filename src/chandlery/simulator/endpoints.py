@@ -23,6 +23,8 @@ Parameters = Mapping[str, str]
 
 CANDLES, HISTORY = "/api/v5/market/candles", "/api/v5/market/history-candles"
 INSTRUMENTS, TIME, STATUS = "/api/v5/public/instruments", "/api/v5/public/time", "/api/v5/system/status"
+FILE_LISTING, FILES = "/api/v5/public/market-data-history", "/cdn/okex/traderecords/candlesticks"
+"""Where files of candles are listed, and the folder in which they lie."""
 
 PAGE_SIZE = 300
 DEFAULT_PAGE_SIZE = 100
@@ -48,18 +50,18 @@ class CandleQuery:
 
 def read_candle_query(market: Market, parameters: Parameters, now: UtcMs) -> CandleQuery:
     """The question that the parameters ask; raises RequestRefused for one that makes no sense."""
-    symbol = _required(parameters, "instId")
+    symbol = required(parameters, "instId")
     bar = BARS.get(parameters.get("bar", "1m"))
-    limit = _number(parameters, "limit")
+    limit = number_in(parameters, "limit")
     page_size = DEFAULT_PAGE_SIZE if limit is None else limit
-    after, before = _number(parameters, "after"), _number(parameters, "before")
+    after, before = number_in(parameters, "after"), number_in(parameters, "before")
     if not 1 <= page_size <= PAGE_SIZE:
-        raise _bad_parameter("limit")
+        raise bad_parameter("limit")
     listing = market.listings.get(symbol)
     if listing is None or not listing.listed(now):
         raise _unknown_instrument()
     if bar is None or not bar.made_of(market.finest(symbol)):
-        raise _bad_parameter("bar")
+        raise bad_parameter("bar")
     if after is not None and before is not None and before >= after:
         before = None
     return CandleQuery(listing=listing, bar=bar, after=after, before=before, page_size=page_size)
@@ -107,9 +109,9 @@ def status_answer(_market: Market, _parameters: Parameters, _now: UtcMs) -> Answ
 
 def instruments_answer(market: Market, parameters: Parameters, now: UtcMs) -> Answer:
     """The listed instruments of one kind; raises RequestRefused where the exchange would refuse."""
-    kind = _required(parameters, "instType")
+    kind = required(parameters, "instType")
     if kind not in _KINDS:
-        raise _bad_parameter("instType")
+        raise bad_parameter("instType")
     wanted_family = parameters.get("instFamily") or parameters.get("uly")
     if kind == "OPTION" and not wanted_family:
         raise RequestRefused("Parameter instFamily can not be empty", code="50014")
@@ -134,24 +136,26 @@ ANSWERS: dict[str, Callable[[Market, Parameters, UtcMs], Answer]] = {
 """The endpoints that answer with anything else."""
 
 
-def _required(parameters: Parameters, name: str) -> str:
+def required(parameters: Parameters, name: str) -> str:
+    """The parameter's text; raises RequestRefused where it is absent or empty."""
     value = parameters.get(name, "")
     if not value:
         raise RequestRefused(f"Parameter {name} can not be empty", code="50014")
     return value
 
 
-def _number(parameters: Parameters, name: str) -> int | None:
+def number_in(parameters: Parameters, name: str) -> int | None:
     """A whole number, or None where the parameter is absent or empty."""
     text = parameters.get(name, "")
     if not text:
         return None
     if not (text.isascii() and text.isdecimal() and int(text[:20]) <= _LATEST_MS):
-        raise _bad_parameter(name)
+        raise bad_parameter(name)
     return int(text)
 
 
-def _bad_parameter(name: str) -> RequestRefused:
+def bad_parameter(name: str) -> RequestRefused:
+    """The refusal of a parameter that makes no sense."""
     return RequestRefused(f"Parameter {name} error", code="51000")
 
 

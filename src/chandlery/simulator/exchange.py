@@ -11,9 +11,11 @@ from aiohttp import web
 
 from chandlery.domain.timeframe import HOUR_MS, UtcMs
 from chandlery.errors import RequestRefused
+from chandlery.simulator.archive import FIRST_ARCHIVED_MS, Archive
+from chandlery.simulator.archive_files import FileAnswer, file_answer, missing_file
 from chandlery.simulator.clock import Clock
 from chandlery.simulator.delivery import SILENT, answer_instead, deliver, fall_silent, gateway_page
-from chandlery.simulator.endpoints import ANSWERS, INSTRUMENTS, PAGES, read_candle_query
+from chandlery.simulator.endpoints import ANSWERS, FILE_LISTING, FILES, INSTRUMENTS, PAGES, read_candle_query
 from chandlery.simulator.faults import Fault, FaultKind, Faults
 from chandlery.simulator.journal import Journal, Request
 from chandlery.simulator.limits import DOCUMENTED_LIMITS, Limit, RateLimiter
@@ -51,9 +53,11 @@ class SimulatedExchange:
         clock: Clock,
         rate_limits: RateLimits,
         faults: Faults,
+        archive_starts_at: UtcMs = FIRST_ARCHIVED_MS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._market, self._clock, self._faults = market, clock, faults
+        self._archive = Archive(market, archive_starts_at)
         self._limiter = RateLimiter(rate_limits.limits)
         self._retry_after = rate_limits.retry_after
         self._limit_statuses = itertools.cycle(rate_limits.statuses)
@@ -62,8 +66,8 @@ class SimulatedExchange:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request of a client, and write it down."""
-        endpoint, parameters = request.path, request.query
-        entry = self.journal.open(self._clock.now(), endpoint, parameters)
+        entry = self._entry(request)
+        endpoint = entry.endpoint
         wait_s = self._limiter.wait_s(_client(request), endpoint, self._monotonic())
         if wait_s:
             limited = rate_limited(next(self._limit_statuses), wait_s if self._retry_after else None)
@@ -76,16 +80,30 @@ class SimulatedExchange:
         if page is not None:
             entry.status = page.status
             return page
-        answer = self._instead(fault) or self._answer(endpoint, parameters, fault)
+        answer = self._instead(fault) or self._answer(request, fault)
         return await deliver(request, _noted(entry, answer), fault)
+
+    def _entry(self, request: web.Request) -> Request:
+        """A line in the journal; a file is noted by its name, for its folder is the endpoint."""
+        path, now = request.path, self._clock.now()
+        if path.startswith(f"{FILES}/"):
+            name = path.rpartition("/")[2]
+            return self.journal.open(now, FILES, {"instId": name.partition("-candlesticks-")[0]}, name)
+        return self.journal.open(now, path, request.query)
 
     def _instead(self, fault: Fault | None) -> Answer | None:
         status = next(self._limit_statuses) if fault and fault.kind is FaultKind.RATE_LIMIT else 429
         return answer_instead(fault, status)
 
-    def _answer(self, endpoint: str, parameters: Mapping[str, str], fault: Fault | None) -> Answer:
-        now = self._clock.now()
+    def _answer(self, request: web.Request, fault: Fault | None) -> Answer | FileAnswer:
+        endpoint, parameters, now = request.path, request.query, self._clock.now()
+        if endpoint.startswith(f"{FILES}/"):
+            file = self._archive.at(endpoint, now)
+            return missing_file() if file is None else file_answer(self._market, file, fault)
         try:
+            if endpoint == FILE_LISTING:
+                origin = f"{request.scheme}://{request.host}"
+                return self._archive.listing_answer(parameters, now, origin, fault)
             if endpoint in PAGES:
                 return self._page(endpoint, parameters, now, fault)
             if endpoint in ANSWERS:
@@ -106,9 +124,7 @@ def _client(request: web.Request) -> tuple[str, ...]:
     return (address, request.query.get("instType", "")) if request.path == INSTRUMENTS else (address,)
 
 
-def _noted(entry: Request, answer: Answer) -> Answer:
+def _noted(entry: Request, answer: Answer | FileAnswer) -> Answer | FileAnswer:
     """``answer``, written into the journal."""
-    entry.status, entry.code = answer.status, answer.code
-    data = answer.document.get("data")
-    entry.rows = len(data) if isinstance(data, list) else 0
+    entry.status, entry.code, entry.rows = answer.status, answer.code, answer.rows
     return answer

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chandlery.errors import ConfigurationError
-from chandlery.simulator.endpoints import PAGES, TIME
+from chandlery.simulator.endpoints import FILE_LISTING, FILES, PAGES, TIME
 
 
 class FaultKind(StrEnum):
@@ -67,6 +67,28 @@ class FaultKind(StrEnum):
     """One confirmed candle has another close and volume than at other times."""
     WRONG_CLOCK = "wrong_clock"
     """The exchange's clock is an hour ahead."""
+    FILE_MISSING = "file_missing"
+    """HTTP 404 for a file that is listed."""
+    TRUNCATED_ZIP = "truncated_zip"
+    """The first half of a file, as if it were whole."""
+    ZIP_BOMB = "zip_bomb"
+    """A small file that unpacks to 64 MiB."""
+    MANY_MEMBERS = "many_members"
+    """A zip of thousands of members."""
+    WRONG_HEADER = "wrong_header"
+    """A file whose first line names other columns."""
+    CORRUPT_ROW = "corrupt_row"
+    """A file with a close that is no number, and a high below its low."""
+    UNCONFIRMED_ROWS = "unconfirmed_rows"
+    """The older two thirds of a file have ``confirm`` 0."""
+    UNTOLD_VOLUMES = "untold_volumes"
+    """A file with ``None`` for the volumes in currency."""
+    REPEATED_ROW = "repeated_row"
+    """A file with one row twice."""
+    CONFLICTING_ROWS = "conflicting_rows"
+    """A file with two candles of one minute that contradict each other."""
+    BACKFILL = "backfill"
+    """The newest file of a listing is being made again and has no link."""
 
 
 PAGE_FAULTS = frozenset(
@@ -85,19 +107,39 @@ PAGE_FAULTS = frozenset(
 )
 """Faults in a page of candles; other endpoints do not meet them."""
 
+FILE_FAULTS = frozenset(
+    {
+        FaultKind.FILE_MISSING,
+        FaultKind.TRUNCATED_ZIP,
+        FaultKind.ZIP_BOMB,
+        FaultKind.MANY_MEMBERS,
+        FaultKind.WRONG_HEADER,
+        FaultKind.CORRUPT_ROW,
+        FaultKind.UNCONFIRMED_ROWS,
+        FaultKind.UNTOLD_VOLUMES,
+        FaultKind.REPEATED_ROW,
+        FaultKind.CONFLICTING_ROWS,
+    }
+)
+"""Faults in a file of candles; nothing else meets them."""
+
 PLAUSIBLE_LIES = frozenset(
     {FaultKind.EMPTY_PAGE, FaultKind.SHORT_PAGE, FaultKind.REVISED_CANDLE, FaultKind.WRONG_CLOCK}
 )
 """Faults that one answer alone does not give away: it might be true."""
 
-OBVIOUS_FAULTS = frozenset(FaultKind) - PLAUSIBLE_LIES
-"""Faults that a careful client sees in the one answer that has them."""
+OBVIOUS_FAULTS = frozenset(FaultKind) - PLAUSIBLE_LIES - FILE_FAULTS - {FaultKind.BACKFILL}
+"""Faults that a careful client sees in the one answer that has them; those of files are apart."""
 
 
 def applies(kind: FaultKind, endpoint: str) -> bool:
     """Whether a request to ``endpoint`` can meet a fault of this kind."""
     if kind in PAGE_FAULTS:
         return endpoint in PAGES
+    if kind in FILE_FAULTS:
+        return endpoint == FILES
+    if kind is FaultKind.BACKFILL:
+        return endpoint == FILE_LISTING
     return endpoint == TIME if kind is FaultKind.WRONG_CLOCK else True
 
 

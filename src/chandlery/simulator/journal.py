@@ -15,9 +15,9 @@ _REMEMBERED_REQUESTS = 100_000
 class Request:
     """One request and its answer, the answer still empty while it is under way.
 
-    ``at`` is the simulated time, UTC milliseconds; ``after`` and ``before`` are the cursors as they were sent, ``rows``
-    the number of rows answered. ``status`` and ``code`` stay None for a request that was never answered. ``fault`` is
-    the fault it met, if any.
+    ``at`` is the simulated time, UTC milliseconds; ``after`` and ``before`` are the cursors as they were sent, ``file``
+    is the name of a file of candles, ``rows`` the number of rows answered. ``status`` and ``code`` stay None for a
+    request that was never answered. ``fault`` is the fault it met, if any.
     """
 
     at: UtcMs
@@ -26,6 +26,7 @@ class Request:
     bar: str = ""
     after: str = ""
     before: str = ""
+    file: str = ""
     status: int | None = None
     code: str | None = None
     rows: int = 0
@@ -49,7 +50,7 @@ class Journal:
         self.requests: deque[Request] = deque(maxlen=_REMEMBERED_REQUESTS)
         self._forgotten = 0
 
-    def open(self, at: UtcMs, endpoint: str, parameters: Mapping[str, str]) -> Request:
+    def open(self, at: UtcMs, endpoint: str, parameters: Mapping[str, str], file: str = "") -> Request:
         """Remember a request; its answer is written into what is returned."""
         request = Request(
             at=at,
@@ -58,6 +59,7 @@ class Journal:
             bar=parameters.get("bar", ""),
             after=parameters.get("after", ""),
             before=parameters.get("before", ""),
+            file=file,
         )
         self._forgotten += len(self.requests) == self.requests.maxlen
         self.requests.append(request)

@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
-from chandlery.simulator.endpoints import CANDLES, HISTORY, INSTRUMENTS, STATUS, TIME
+from chandlery.simulator.endpoints import CANDLES, FILE_LISTING, HISTORY, INSTRUMENTS, STATUS, TIME
 
 _BURST_WINDOW_SHARE = 0.25
 _BURST_LIMIT_SHARE = 0.5
@@ -45,6 +45,7 @@ DOCUMENTED_LIMITS: Mapping[str, Limit] = {
     INSTRUMENTS: Limit(requests=20, window_s=2.0),
     TIME: Limit(requests=10, window_s=2.0),
     STATUS: Limit(requests=1, window_s=5.0),
+    FILE_LISTING: Limit(requests=5, window_s=2.0),
 }
 """The exchange's documented limits by endpoint; those of instruments hold for each instType."""
 

@@ -10,13 +10,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVarTuple, Unpack
 
 from aiohttp import web
 
 from chandlery.domain.timeframe import UtcMs
 from chandlery.errors import ConfigurationError
 from chandlery.simulator.admin import Admin
+from chandlery.simulator.archive import FIRST_ARCHIVED_MS
 from chandlery.simulator.clock import Clock, clock_for
 from chandlery.simulator.exchange import NO_RATE_LIMITS, RateLimits, SimulatedExchange
 from chandlery.simulator.faults import ArmedFault, FaultKind, FaultPlan, Faults
@@ -24,17 +25,25 @@ from chandlery.simulator.journal import Journal
 from chandlery.simulator.market import Market
 from chandlery.simulator.replay import ReplayMarket
 from chandlery.simulator.seeded import SeededMarket
+from chandlery.simulator.stream import STREAM, Streams
+from chandlery.simulator.stream_admin import StreamAdmin
+from chandlery.simulator.stream_faults import ArmedStreamFault, StreamFaultKind, StreamFaultPlan, StreamFaults
+from chandlery.simulator.stream_journal import StreamJournal
 
 _BACKLOG = 1_024
 _PAUSE_S = 0.05
 _SHUTDOWN_S = 0.5
+
+Ts = TypeVarTuple("Ts")
 
 
 class Simulator:
     """An exchange on this machine that speaks OKX's protocol; ``async with Simulator(market) as simulator: ...``.
 
     It listens on ``host``, by default reachable from this machine only, and on ``port``, 0 for any free one.
-    ``clock`` is by default the real time, or the end of a market that ends. The journal of requests is ``journal``.
+    ``clock`` is by default the real time, or the end of a market that ends. There are files of candles for days and
+    months that begin at ``archive_starts_at``, UTC milliseconds, or later. The journal of requests is ``journal``,
+    that of the candle stream ``stream_journal``; a stream on which nothing happens for ``stream_idle_s`` is closed.
     Entering raises ConfigurationError if the address cannot be had.
     """
 
@@ -45,6 +54,9 @@ class Simulator:
         clock: Clock | None = None,
         rate_limits: RateLimits = NO_RATE_LIMITS,
         fault_plan: FaultPlan | None = None,
+        stream_fault_plan: StreamFaultPlan | None = None,
+        stream_idle_s: float = 30.0,
+        archive_starts_at: UtcMs = FIRST_ARCHIVED_MS,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -52,13 +64,31 @@ class Simulator:
         self.clock = clock or clock_for(market.ends_at)
         self._host, self._port = host, port
         self._faults = Faults(fault_plan)
-        self._exchange = SimulatedExchange(market, clock=self.clock, rate_limits=rate_limits, faults=self._faults)
+        self._exchange = SimulatedExchange(
+            market,
+            clock=self.clock,
+            rate_limits=rate_limits,
+            faults=self._faults,
+            archive_starts_at=archive_starts_at,
+        )
+        self._streams = Streams(
+            market,
+            clock=self.clock,
+            faults=StreamFaults(stream_fault_plan),
+            limited=bool(rate_limits.limits),
+            idle_s=stream_idle_s,
+        )
         self._reopening: asyncio.Task[None] | None = None
 
     @property
     def journal(self) -> Journal:
         """What was asked of the simulator so far."""
         return self._exchange.journal
+
+    @property
+    def stream_journal(self) -> StreamJournal:
+        """Who listened to the candle stream, and what was withheld from them."""
+        return self._streams.journal
 
     @property
     def base_url(self) -> str:
@@ -78,19 +108,41 @@ class Simulator:
         """Let the next ``count`` requests to ``endpoint`` for ``inst_id`` meet a fault; see ArmedFault."""
         self._faults.arm(ArmedFault(kind=kind, count=count, endpoint=endpoint, inst_id=inst_id, duration_s=duration_s))
 
+    def arm_stream(
+        self,
+        kind: StreamFaultKind,
+        *,
+        count: int = 1,
+        channel: str = "",
+        inst_id: str = "",
+        duration_s: float | None = None,
+    ) -> None:
+        """Let the next ``count`` occasions of the candle stream meet a fault; see ArmedStreamFault."""
+        self._streams.faults.arm(
+            ArmedStreamFault(kind=kind, count=count, channel=channel, inst_id=inst_id, duration_s=duration_s)
+        )
+
     def disarm(self) -> None:
         """Take back all armed faults."""
         self._faults.clear()
+        self._streams.faults.clear()
+
+    def drop_streams(self) -> None:
+        """Cut all connections of the candle stream; callable from any thread."""
+        self._now_in_loop(self._streams.drop)
 
     def outage(self, duration_s: float) -> None:
         """Break all connections and refuse new ones for ``duration_s`` seconds, from now; callable from any thread."""
+        self._now_in_loop(self._begin_outage, duration_s)
+
+    def _now_in_loop(self, act: Callable[[Unpack[Ts]], object], *arguments: Unpack[Ts]) -> None:
         if threading.get_ident() == self._thread:
-            self._begin_outage(duration_s)
+            act(*arguments)
             return
-        begun = threading.Event()
-        self._loop.call_soon_threadsafe(self._begin_outage, duration_s)
-        self._loop.call_soon_threadsafe(begun.set)
-        begun.wait()
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(act, *arguments)
+        self._loop.call_soon_threadsafe(done.set)
+        done.wait()
 
     async def __aenter__(self) -> Self:
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
@@ -112,6 +164,7 @@ class Simulator:
         if self._reopening:
             self._reopening.cancel()
         self._close()
+        await self._streams.stop()
         await self._runner.cleanup()
         await asyncio.sleep(0)  # broken connections close their sockets in the loop's next turn
 
@@ -144,6 +197,8 @@ class Simulator:
         admin = Admin(faults=self._faults, journal=self.journal, begin_outage=self._begin_outage)
         application = web.Application()
         application.add_routes(admin.routes())
+        application.add_routes(StreamAdmin(self._streams).routes())
+        application.router.add_get(STREAM, self._streams.handle)
         application.router.add_route("*", "/{path:.*}", self._exchange.handle)
         return application
 
@@ -207,13 +262,15 @@ def run_simulator(
     rate_limits: bool = True,
     fault_rate: float = 0.0,
     fault_seed: int = 0,
+    missing_confirms: float = 0.0,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; to be called from the main thread.
 
     With ``files`` it replays them (``symbol`` and ``timeframe`` where their names do not tell), else it is a market
     made from ``seed``, of ``symbol`` alone or of the whole catalogue. ``start_at`` is UTC milliseconds; ``speed``
-    is how many simulated seconds pass in a second; ``fault_rate`` is the share of requests that meet an obvious fault.
+    is how many simulated seconds pass in a second; ``fault_rate`` is the share of requests that meet an obvious fault,
+    ``missing_confirms`` the share of closing pushes of the candle stream that never come.
     ``on_ready`` is called once with the base URL. Raises ConfigurationError or DataValidationError before that.
     """
     market: Market = (
@@ -226,6 +283,7 @@ def run_simulator(
         clock=clock_for(market.ends_at, start_at=start_at, speed=speed),
         rate_limits=RateLimits() if rate_limits else NO_RATE_LIMITS,
         fault_plan=FaultPlan(fault_seed, fault_rate),
+        stream_fault_plan=StreamFaultPlan(fault_seed, {StreamFaultKind.MISSING_CONFIRM: missing_confirms}),
         host=host,
         port=port,
     )

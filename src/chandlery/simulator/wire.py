@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,7 +20,16 @@ Row = list[str]
 
 _CONTRACT_DECIMALS = 8
 
-_HTTP_STATUS = {"50011": 429, "50013": 429, "50014": 400, "50001": 503, "50026": 500, "51000": 400, "404": 404}
+_HTTP_STATUS = {
+    "50011": 429,
+    "50013": 429,
+    "50014": 400,
+    "50001": 503,
+    "50026": 500,
+    "50076": 400,
+    "51000": 400,
+    "404": 404,
+}
 """The HTTP status that goes with a code; 200 with all others."""
 
 
@@ -30,11 +40,23 @@ class Answer:
     status: int
     document: Mapping[str, object]
     headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
 
     @property
     def code(self) -> str:
         """The exchange's own code, "0" for success."""
         return str(self.document["code"])
+
+    @property
+    def rows(self) -> int:
+        """How many items of data it has."""
+        data = self.document.get("data")
+        return len(data) if isinstance(data, list) else 0
+
+    @property
+    def body(self) -> bytes:
+        """The document as it goes over the wire."""
+        return json.dumps(self.document, separators=(",", ":")).encode()
 
 
 def success(data: Sequence[object]) -> Answer:
