@@ -18,7 +18,10 @@ Examples:
 
   chandlery simulate --seed 7 --fault-rate 0.05
 
+  chandlery simulate --start-at 2024-01-01 --speed 60 --missing-confirms 0.01
+
 Then, in another terminal: chandlery collect BTC-USDT --base-url http://127.0.0.1:PORT --since 2024-01-01
+It pushes candles as well, at ws://127.0.0.1:PORT/ws/v5/business, with a close a second at --speed 60.
 Its candles are stored under the exchange name okx-simulated, apart from real ones.
 """
 
@@ -44,6 +47,9 @@ def simulate(
     limits: Annotated[bool, typer.Option(help="Refuse requests over the documented rate limits.")] = True,
     fault_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="The share of requests that meet a fault.")] = 0.0,
     fault_seed: Annotated[int, typer.Option(help="Another seed, other faults.")] = 0,
+    missing_confirms: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="The share of closing pushes of the stream that never come.")
+    ] = 0.0,
 ) -> None:
     """Serve an exchange on this machine until Ctrl-C."""
     from chandlery.simulator import run_simulator
@@ -61,5 +67,6 @@ def simulate(
         rate_limits=limits,
         fault_rate=fault_rate,
         fault_seed=fault_seed,
+        missing_confirms=missing_confirms,
         on_ready=lambda base_url: say(f"The simulated exchange listens at {base_url} (Ctrl-C stops it)."),
     )

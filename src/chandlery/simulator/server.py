@@ -9,8 +9,9 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Self, TypeVarTuple, Unpack
+from typing import Self
 
 from aiohttp import web
 
@@ -33,8 +34,6 @@ from chandlery.simulator.stream_journal import StreamJournal
 _BACKLOG = 1_024
 _PAUSE_S = 0.05
 _SHUTDOWN_S = 0.5
-
-Ts = TypeVarTuple("Ts")
 
 
 class Simulator:
@@ -133,14 +132,14 @@ class Simulator:
 
     def outage(self, duration_s: float) -> None:
         """Break all connections and refuse new ones for ``duration_s`` seconds, from now; callable from any thread."""
-        self._now_in_loop(self._begin_outage, duration_s)
+        self._now_in_loop(partial(self._begin_outage, duration_s))
 
-    def _now_in_loop(self, act: Callable[[Unpack[Ts]], object], *arguments: Unpack[Ts]) -> None:
+    def _now_in_loop(self, act: Callable[[], object]) -> None:
         if threading.get_ident() == self._thread:
-            act(*arguments)
+            act()
             return
         done = threading.Event()
-        self._loop.call_soon_threadsafe(act, *arguments)
+        self._loop.call_soon_threadsafe(act)
         self._loop.call_soon_threadsafe(done.set)
         done.wait()
 
