@@ -126,6 +126,8 @@ class CollectionSettings(_Section):
     concurrency: Annotated[Count, Field(le=32)] = 4
     request_timeout_s: Seconds = 10.0
     attempts: Annotated[Count, Field(le=100)] = 8
+    stream_grace_s: Seconds = 5.0
+    stream_channels: Count = 200
 
     @property
     def since_ms(self) -> UtcMs | None:

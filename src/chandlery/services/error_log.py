@@ -105,6 +105,21 @@ def series_failed(error: Exception) -> None:
     )
 
 
+def stream_lost(reason: str, series_count: int) -> None:
+    """A connection of the candle stream that is made anew."""
+    _log.warning(
+        "stream lost, connecting again",
+        series_count=series_count,
+        error=reason,
+        next_step="none: what is missed meanwhile is read by REST",
+    )
+
+
+def stream_unreadable(reason: str, count: int, text: str) -> None:
+    """Messages of the stream that were passed over."""
+    _log.warning("stream message passed over", count=count, error=reason, text=text)
+
+
 class _StandardError(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to what standard error is now, which a progress bar may have taken over."""
 

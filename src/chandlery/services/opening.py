@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,9 @@ from chandlery.storage.database import DatabaseOptions
 from chandlery.storage.postgres import PostgreSQLStorage
 
 if TYPE_CHECKING:
+    from chandlery.domain.instrument import Instrument, Series
     from chandlery.exchange.okx.settings import OkxSettings
+    from chandlery.exchange.stream import CandleStream
     from chandlery.services.outputs import CsvOutput, Output
 
 
@@ -52,6 +54,16 @@ def open_storage(settings: Settings, *, exchange: str | None = None) -> Iterator
 
 
 @contextlib.contextmanager
+def open_patient_storage(settings: Settings) -> Iterator[PostgreSQLStorage]:
+    """The same for who collects: waits for a database that is away as long as it takes; Ctrl-C ends the wait."""
+    with open_storage(settings) as storage:
+        storage.require_schema()
+        storage.database.persistence.patience_s = math.inf
+        storage.database.persistence.on_setback = error_log.database_setback
+        yield storage
+
+
+@contextlib.contextmanager
 def open_output(settings: Settings) -> Iterator[Output]:
     """Where candles go by the one setting ``data.output``: PostgreSQL, CSV files, or both."""
     from chandlery.services.outputs import BothOutputs, PostgresOutput
@@ -60,11 +72,7 @@ def open_output(settings: Settings) -> Iterator[Output]:
     if choice == "csv":
         yield _csv_output(settings)
         return
-    with open_storage(settings) as storage:
-        storage.require_schema()
-        # collecting waits for a database that is away as long as it takes; Ctrl-C ends the wait
-        storage.database.persistence.patience_s = math.inf
-        storage.database.persistence.on_setback = error_log.database_setback
+    with open_patient_storage(settings) as storage:
         postgres = PostgresOutput(storage)
         yield BothOutputs(postgres, _csv_output(settings)) if choice == "both" else postgres
 
@@ -74,6 +82,16 @@ def _csv_output(settings: Settings) -> CsvOutput:
     from chandlery.storage.csv_files import CsvStore
 
     return CsvOutput(CsvStore(settings.data.csv_folder))
+
+
+def okx_streaming(settings: Settings) -> Callable[[Sequence[tuple[Instrument, Series]]], CandleStream]:
+    """What makes a stream of chosen series of the same exchange."""
+    from chandlery.exchange.okx.stream import OkxStream
+    from chandlery.exchange.okx.stream_settings import StreamSettings
+
+    reach = okx_settings(settings)
+    stream = StreamSettings(channels_per_connection=settings.data_collection.stream_channels, share=reach.share)
+    return lambda series: OkxStream(series, reach, stream=stream)
 
 
 def okx_settings(settings: Settings) -> OkxSettings:

@@ -122,7 +122,11 @@ class PostgresOutput:
 
     def save(self, delivery: Delivery) -> SaveResult:
         """Candles, revisions, rejected rows and coverage in one transaction."""
-        return self._storage.writer.write([delivery])
+        return self.save_all([delivery])
+
+    def save_all(self, deliveries: Sequence[Delivery]) -> SaveResult:
+        """The same for several series, in one transaction for all."""
+        return self._storage.writer.write(deliveries)
 
     def finish(self, series: Series) -> SaveResult:  # noqa: ARG002
         """Every page was committed as it came."""

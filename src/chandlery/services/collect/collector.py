@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from chandlery.domain.instrument import Instrument, near_symbols
+from chandlery.domain.instrument import Instrument
 from chandlery.domain.timeframe import Timeframe
-from chandlery.errors import DatabaseError, DataNotFoundError, StorageError
+from chandlery.errors import DatabaseError, StorageError
 from chandlery.exchange.source import CandleSource
 from chandlery.services.collect.run import Progress, Run, SeriesReport, Wanted
 from chandlery.services.collect.series import SeriesJob
+from chandlery.services.listed import chosen
 from chandlery.services.outputs import Output
 
 
@@ -73,7 +74,7 @@ class Collector:
             if listed is None or now is None:
                 return reports  # stopped before anything was known
             run.now = now
-            instruments = self._chosen(wanted, listed)
+            instruments = chosen(wanted.symbols, listed, self._source.exchange)
             await run.stored(self._output.prepare, instruments)
             run.progress.series_planned = len(instruments) * len(wanted.timeframes)
             await run.stored(self._output.started, _described(wanted))
@@ -89,15 +90,6 @@ class Collector:
             run.close()
             self._output.take_heart()
         return reports
-
-    def _chosen(self, wanted: Wanted, listed: Sequence[Instrument]) -> list[Instrument]:
-        by_symbol = {instrument.symbol: instrument for instrument in listed}
-        for symbol in wanted.symbols:
-            if symbol not in by_symbol:
-                near = near_symbols(symbol, by_symbol)
-                hint = f"Did you mean {' or '.join(near)}?" if near else ""
-                raise DataNotFoundError(f"{self._source.exchange} does not list {symbol}.", hint=hint)
-        return [by_symbol[symbol] for symbol in dict.fromkeys(wanted.symbols)]
 
 
 def _described(wanted: Wanted) -> str:

@@ -1,0 +1,66 @@
+"""Confirmed candles that wait to be stored, joined by series: what came while one batch was stored is the next one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from chandlery.domain.candle import COLUMNS, CandleRows
+from chandlery.domain.instrument import Series
+from chandlery.exchange.stream import Pushed
+
+MOST_WAITING = 20_000
+"""Candles kept while the store is away. Beyond that they are dropped: not covered, they are healed afterwards."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Waiting:
+    """The candles of one series that wait; ``received_s`` is when each came."""
+
+    series: Series
+    pushes: list[Pushed] = field(default_factory=list)
+
+    def rows(self) -> CandleRows:
+        """All of them, in the order in which they came."""
+        columns = {name: np.concatenate([getattr(push.rows, name) for push in self.pushes]) for name in COLUMNS}
+        return CandleRows.of(self.series, columns)
+
+    def raw(self, row: int) -> str:
+        """The exchange's own text of one of ``rows``."""
+        for push in self.pushes:
+            if row < len(push.rows):
+                return push.raw(row)
+            row -= len(push.rows)
+        raise IndexError(row)
+
+    @property
+    def received_s(self) -> list[float]:
+        """When each push came, on the clock of the stream."""
+        return [push.received_s for push in self.pushes]
+
+
+class WaitingRoom:
+    """Takes confirmed candles and hands out all of them at once; never more than ``most`` candles."""
+
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self._most = most
+        self._count = 0
+        self._by_series: dict[Series, Waiting] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def enter(self, pushed: Pushed) -> bool:
+        """Let candles wait; false if there is no room for them."""
+        if self._count + len(pushed.rows) > self._most:
+            return False
+        self._by_series.setdefault(pushed.series, Waiting(series=pushed.series)).pushes.append(pushed)
+        self._count += len(pushed.rows)
+        return True
+
+    def leave(self) -> list[Waiting]:
+        """Everybody who waits."""
+        everybody = list(self._by_series.values())
+        self._by_series, self._count = {}, 0
+        return everybody
