@@ -16,7 +16,7 @@ import numpy as np
 
 from chandlery.domain.candle import BoolArray, CandleBatch, CandleRows, FloatArray
 from chandlery.domain.instrument import Series
-from chandlery.domain.span import Spans
+from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import IntArray, Timeframe
 
 _SCALES = np.array([float(10**places) for places in range(16)])
@@ -47,6 +47,11 @@ def roll_up(batch: CandleBatch, coarse: Timeframe, covered: Spans) -> tuple[Cand
 def whole_bars(timeframe: Timeframe, spans: Spans) -> Spans:
     """The bars of ``timeframe`` that lie in ``spans`` whole."""
     return Spans(bars for span in spans if (bars := timeframe.aligned(span)) is not None)
+
+
+def touched_bars(timeframe: Timeframe, spans: Spans) -> Spans:
+    """The bars of ``timeframe`` of which some part lies in ``spans``."""
+    return Spans(Span(timeframe.floor(span.start), timeframe.ceil(span.end)) for span in spans)
 
 
 def within(times: IntArray, spans: Spans) -> BoolArray:

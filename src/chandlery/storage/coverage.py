@@ -32,7 +32,10 @@ def lock_key(purpose: int, instrument_id: int, series: Series) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One series in the ledger. ``begins_at`` is the proved start of history, None if nobody probed it."""
+    """One series in the ledger. ``begins_at`` is the proved start of history, None if nobody probed it.
+
+    ``derived`` is the part of ``spans`` whose candles were made of finer ones of ours instead of being fetched.
+    """
 
     series: Series
     instrument_id: int
@@ -40,6 +43,7 @@ class LedgerEntry:
     begins_at: UtcMs | None
     updated_at: UtcMs
     last_error: Mapping[str, Any] | None
+    derived: Spans
 
 
 class Claim:
@@ -66,10 +70,7 @@ class Ledger:
         instrument_id = self._catalog.find(series.exchange, series.symbol)
         if instrument_id is None:
             return Spans()
-        row = self._database.transact(
-            lambda connection: connection.execute(query("read_coverage"), _key(instrument_id, series)).fetchone()
-        )
-        return to_spans(row[0]) if row else Spans()
+        return self._database.transact(lambda connection: read_coverage(connection, instrument_id, series))
 
     def beginning(self, series: Series) -> UtcMs | None:
         """The proved start of the exchange's history, if it was probed."""
@@ -121,9 +122,18 @@ class Ledger:
         self._database.transact(lambda connection: connection.execute(query(name), parameters))
 
 
-def extend_coverage(connection: psycopg.Connection, instrument_id: int, series: Series, spans: Spans) -> None:
-    """Add ``spans`` to the ledger in the transaction that ``connection`` is in."""
-    connection.execute(query("extend_coverage"), {**_key(instrument_id, series), "spans": to_multirange(spans)})
+def read_coverage(connection: psycopg.Connection, instrument_id: int, series: Series) -> Spans:
+    """The spans that are known, as the transaction that ``connection`` is in sees them."""
+    row = connection.execute(query("read_coverage"), _key(instrument_id, series)).fetchone()
+    return to_spans(row[0]) if row else Spans()
+
+
+def extend_coverage(
+    connection: psycopg.Connection, instrument_id: int, series: Series, spans: Spans, *, derived: bool = False
+) -> None:
+    """Add ``spans`` to the ledger in the transaction that ``connection`` is in, as derived or as fetched ones."""
+    parameters = {"spans": to_multirange(spans), "derived": to_multirange(spans if derived else Spans())}
+    connection.execute(query("extend_coverage"), _key(instrument_id, series) | parameters)
 
 
 def extend_coverages(connection: psycopg.Connection, known: Sequence[tuple[int, Series, Spans]]) -> None:
@@ -150,6 +160,7 @@ def _entry(
     begins_at: Any,
     updated_at: Any,
     error: Any,
+    derived: Any,
 ) -> LedgerEntry:
     return LedgerEntry(
         series=Series(exchange, symbol, TIMEFRAMES[timeframe]),
@@ -158,4 +169,5 @@ def _entry(
         begins_at=None if begins_at is None else to_ms(begins_at),
         updated_at=to_ms(updated_at),
         last_error=error,
+        derived=to_spans(derived),
     )

@@ -15,15 +15,17 @@ import numpy as np
 import psycopg
 
 from chandlery.domain.candle import VALUE_COLUMNS
+from chandlery.domain.span import Spans
 from chandlery.domain.timeframe import Timeframe
 from chandlery.storage.copy_binary import stream_of_many
 from chandlery.storage.coverage import extend_coverages, lock_key
+from chandlery.storage.derivation import lock_series, made_of
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_datetime
 from chandlery.storage.sql import query
 
 if TYPE_CHECKING:
-    from chandlery.storage.writer import Delivery
+    from chandlery.storage.delivery import Delivery
 
 _A_FEW = 16
 """Candles of one series; a page of the exchange goes the thorough way, which compares column by column."""
@@ -43,11 +45,11 @@ def store_together(connection: psycopg.Connection, numbered: Sequence[Numbered])
     The partitions must be there. Returns how many candles that were, and the deliveries that are left as they came.
     Raises what psycopg raises, a unique violation among it when somebody writes past our locks.
     """
-    _lock(connection, numbered)
+    lock_series(connection, [lock_key(1, number, delivery.batch.series) for number, delivery in numbered])
     few, left = _split(numbered)
     inserted = 0
     for timeframe, group in groupby(sorted(few, key=_timeframe_name), key=lambda one: one[1].batch.series.timeframe):
-        new, known = _without_stored(connection, timeframe, list(group))
+        new, known = _unentangled(connection, timeframe, list(group))
         left += known
         inserted += _insert(connection, timeframe, new)
         extend_coverages(connection, [(number, one.batch.series, one.covered) for number, one in new])
@@ -56,11 +58,6 @@ def store_together(connection: psycopg.Connection, numbered: Sequence[Numbered])
 
 def _timeframe_name(one: Numbered) -> str:
     return one[1].batch.series.timeframe.name
-
-
-def _lock(connection: psycopg.Connection, numbered: Sequence[Numbered]) -> None:
-    keys = sorted({lock_key(1, number, delivery.batch.series) for number, delivery in numbered})
-    connection.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [keys])
 
 
 def _split(numbered: Sequence[Numbered]) -> tuple[list[Numbered], list[Numbered]]:
@@ -75,10 +72,19 @@ def _split(numbered: Sequence[Numbered]) -> tuple[list[Numbered], list[Numbered]
     return few, left
 
 
-def _without_stored(
+def _unentangled(
     connection: psycopg.Connection, timeframe: Timeframe, group: Sequence[Numbered]
 ) -> tuple[list[Numbered], list[Numbered]]:
-    """The deliveries of one timeframe none of whose bars is stored; and the others."""
+    """The deliveries of one timeframe none of whose bars is stored, or a part of a derived bar; and the others."""
+    spans = [(number, Spans([one.batch.span] if one.batch.span else [])) for number, one in group]
+    others = _with_stored(connection, timeframe, group) | {
+        number for number, *_ in made_of(connection, timeframe, spans)
+    }
+    return [one for one in group if one[0] not in others], [one for one in group if one[0] in others]
+
+
+def _with_stored(connection: psycopg.Connection, timeframe: Timeframe, group: Sequence[Numbered]) -> set[int]:
+    """The instruments of which one of these bars is stored."""
     times = np.concatenate([one.batch.open_time for _, one in group])
     parameters = {
         "instruments": _numbers(group).tolist(),
@@ -88,8 +94,7 @@ def _without_stored(
         "end": to_datetime(int(times.max())),
     }
     rows = connection.execute(query("instruments_with_bars", table=table_of(timeframe)), parameters)
-    stored = {number for (number,) in rows}
-    return [one for one in group if one[0] not in stored], [one for one in group if one[0] in stored]
+    return {number for (number,) in rows}
 
 
 def _insert(connection: psycopg.Connection, timeframe: Timeframe, group: Sequence[Numbered]) -> int:

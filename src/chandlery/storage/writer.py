@@ -1,86 +1,52 @@
 """Writing candles: one transaction for all that is handed over, the ledger included, or nothing.
 
-For each series: lock it, read what is stored in the batch's span, skip what is the same, record what differs as a
-revision, COPY what is new straight into the table, and extend the coverage. Writing the same twice changes nothing,
-so a lost reply to COMMIT is answered by simply writing again. Rows that the server itself refuses, as a constraint or a
-trigger of its owner may do, are set aside like rows that broke a rule of ours.
+Writing the same twice changes nothing, so a lost reply to COMMIT is answered by simply writing again. If something
+stands in the way of a transaction, it is undone and done again in the manner that gets past it.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
 import psycopg
-from psycopg import errors, sql
 
-from chandlery.domain.candle import BoolArray, CandleBatch, Rejected, nothing_new
-from chandlery.domain.span import Span, Spans
-from chandlery.domain.timeframe import IntArray, UtcMs
+from chandlery.domain.candle import CandleBatch
+from chandlery.domain.instrument import Series
+from chandlery.domain.rollup import roll_up
+from chandlery.domain.span import Span
+from chandlery.domain.timeframe import Timeframe
 from chandlery.errors import DatabaseError
-from chandlery.storage.bisect import check_at_once, in_halves, set_apart
+from chandlery.storage.bisect import check_at_once
 from chandlery.storage.catalog import Catalog
-from chandlery.storage.copy_binary import candle_stream, candles_from, revision_stream
-from chandlery.storage.coverage import extend_coverage, lock_key
+from chandlery.storage.coverage import lock_key
 from chandlery.storage.database import Database
+from chandlery.storage.delivery import Delivery, RevisionPolicy, SaveResult
+from chandlery.storage.derivation import derivable, lock_series
 from chandlery.storage.failures import FailureClass
-from chandlery.storage.partitions import Partitions, table_of
-from chandlery.storage.pgtime import to_datetime, to_datetime_or_none
-from chandlery.storage.sql import query
+from chandlery.storage.partitions import Partitions
+from chandlery.storage.target import (
+    Manner,
+    OthersAreMadeOfThis,
+    OutsideWriter,
+    PartitionGone,
+    Target,
+    races_told,
+    set_aside_refused,
+)
 from chandlery.storage.together import store_together, worthwhile
 
 if TYPE_CHECKING:
     from chandlery.storage.intake.records import Refused
 
-RevisionPolicy = Literal["replace", "keep"]
+__all__ = ["Delivery", "RevisionPolicy", "SaveResult", "Writer"]
 
+Work = Callable[[psycopg.Connection, Manner], SaveResult]
+"""What is done in the transaction."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SaveResult:
-    """What became of candles that were handed over; true if there was nothing to store or something is stored.
-
-    ``inserted`` are new, ``unchanged`` were there with the same values, ``revised`` were there with other values,
-    ``rejected`` broke a rule and were set aside. ``rounded`` counts rows with a number of more digits than a double
-    holds: they are stored, as the nearest double.
-    """
-
-    inserted: int = 0
-    unchanged: int = 0
-    revised: int = 0
-    rejected: int = 0
-    rounded: int = 0
-
-    def __bool__(self) -> bool:
-        return self.stored > 0 or self.rejected == 0
-
-    def __add__(self, other: SaveResult) -> SaveResult:
-        return SaveResult(
-            inserted=self.inserted + other.inserted,
-            unchanged=self.unchanged + other.unchanged,
-            revised=self.revised + other.revised,
-            rejected=self.rejected + other.rejected,
-            rounded=self.rounded + other.rounded,
-        )
-
-    @property
-    def stored(self) -> int:
-        """How many of the candles handed over are in the database now."""
-        return self.inserted + self.unchanged + self.revised
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Delivery:
-    """Candles of one series to store, the spans for which they are proof, and the rows set aside on the way."""
-
-    batch: CandleBatch
-    covered: Spans
-    rejected: Rejected | None = None
-    repeated: int = 0
-    rounded: int = 0
+Read = Callable[[Series, Span], CandleBatch]
+"""Reads the stored candles of a series that open in a span."""
 
 
 class Writer:
@@ -108,232 +74,73 @@ class Writer:
         numbered = [(self._catalog.ensure(d.batch.series.exchange, d.batch.series.symbol), d) for d in deliveries]
         # everybody locks in the same order, so no two writers wait for each other
         numbered.sort(key=lambda pair: lock_key(1, pair[0], pair[1].batch.series))
-        manner = _Manner(on_revision=self._on_revision, rows_per_copy=self._rows_per_copy)
+        spans = [(d.batch.series.timeframe, d.batch.span) for d in deliveries if d.batch.span is not None]
+        return self._persist(spans, lambda connection, manner: self._store(connection, numbered, refused, manner))
+
+    def derive(self, series: Series, finer: Timeframe, bars: Span, read: Read) -> SaveResult:
+        """Make the candles of ``series`` in ``bars`` of the stored ``finer`` ones, in one transaction.
+
+        Only bars that are not known, and whose finer candles are known without a gap: nothing fetched is overwritten.
+        ``read`` reads the finer candles, while nobody can write any. Raises DatabaseError.
+        """
+        instrument_id = self._catalog.ensure(series.exchange, series.symbol)
+
+        def work(connection: psycopg.Connection, manner: Manner) -> SaveResult:
+            known = derivable(connection, instrument_id, series, finer, bars)
+            if known.hull is None:
+                return SaveResult()
+            made, covered = roll_up(read(replace(series, timeframe=finer), known.hull), series.timeframe, known)
+            self._database.progressed(connection)
+            delivery = Delivery(batch=made, covered=covered, derived=True)
+            return self._store(connection, [(instrument_id, delivery)], (), manner)
+
+        return self._persist([(series.timeframe, bars)], work)
+
+    def _persist(self, spans: Sequence[tuple[Timeframe, Span]], work: Work) -> SaveResult:
+        """Do ``work`` in one transaction; if something stands in its way, again in the manner that gets past it.
+
+        ``spans`` are those in which candles may open, so that there is a partition for each.
+        """
+        manner = Manner(on_revision=self._on_revision, rows_per_copy=self._rows_per_copy)
         while True:
-            self._ensure_partitions(deliveries)
+            for timeframe, span in spans:
+                self._partitions.ensure(timeframe, span)
             try:
-                return self._write_all(numbered, refused, manner)
-            except _OutsideWriter:
+                return self._database.transact(_in(manner, work))
+            except OutsideWriter:
                 # somebody wrote past our lock; now his rows are visible, and a staging table takes any further race
                 manner = replace(manner, staged=True)
-            except _PartitionGone:
+            except PartitionGone:
                 self._partitions.forget()
+            except OthersAreMadeOfThis as found:
+                manner = replace(manner, locked=manner.locked | found.keys)
             except DatabaseError as error:
                 if manner.halving or error.kind != FailureClass.DATA:
                     raise
                 manner = replace(manner, halving=True)
 
-    def _ensure_partitions(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            if delivery.batch.span is not None:
-                self._partitions.ensure(delivery.batch.series.timeframe, delivery.batch.span)
-
-    def _write_all(
-        self, numbered: Sequence[tuple[int, Delivery]], refused: Sequence[Refused], manner: _Manner
-    ) -> SaveResult:
-        def work(connection: psycopg.Connection) -> SaveResult:
-            if manner.halving:
-                check_at_once(connection)
-            result = set_aside_refused(connection, refused)
-            left = list(numbered)
-            if manner.plain and worthwhile(left):
-                with _races_told():
-                    inserted, left = store_together(connection, left)
-                result += SaveResult(inserted=inserted)
-            for instrument_id, delivery in left:
-                result += _Target(self._database, connection, instrument_id, delivery, manner).store()
-            return result
-
-        return self._database.transact(work)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Manner:
-    """How to store. ``staged``: past a race with an outside writer; ``halving``: past rows that the server refuses."""
-
-    on_revision: RevisionPolicy
-    rows_per_copy: int
-    staged: bool = False
-    halving: bool = False
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is known to stand in the way."""
-        return not self.staged and not self.halving
-
-
-class _OutsideWriter(Exception):
-    """A row that was absent under our lock is there now."""
-
-
-class _PartitionGone(Exception):
-    """A partition that existed was dropped meanwhile."""
-
-
-@contextlib.contextmanager
-def _races_told() -> Iterator[None]:
-    """A COPY that fails because of what somebody else does at the same time is no failure of its rows."""
-    try:
-        yield
-    except errors.UniqueViolation as error:
-        raise _OutsideWriter from error
-    except errors.CheckViolation as error:
-        if error.diag.constraint_name is None:  # "no partition of relation found for row"
-            raise _PartitionGone from error
-        raise
-
-
-class _Target:
-    """One delivery on its way into the tables, inside a transaction."""
-
-    def __init__(
+    def _store(
         self,
-        database: Database,
         connection: psycopg.Connection,
-        instrument_id: int,
-        delivery: Delivery,
-        manner: _Manner,
-    ) -> None:
-        self._database = database
-        self._connection = connection
-        self._instrument_id = instrument_id
-        self._delivery = delivery
-        self._series = delivery.batch.series
-        self._table = table_of(self._series.timeframe)
-        self._key: dict[str, Any] = {"instrument_id": instrument_id, "timeframe": self._series.timeframe.name}
-        self._manner = manner
-
-    def store(self) -> SaveResult:
-        self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(1, self._instrument_id, self._series)])
-        result = SaveResult(unchanged=self._delivery.repeated, rounded=self._delivery.rounded)
-        covered = self._delivery.covered
-        for part in _parts(self._delivery.batch, self._manner.rows_per_copy):
-            if self._manner.halving:
-                stored, refused_bars = self._store_what_fits(part)
-                covered -= refused_bars
-            else:
-                stored = self._store_part(part)
-            result += stored
-            self._database.progressed(self._connection)
-        if covered:
-            extend_coverage(self._connection, self._instrument_id, self._series, covered)
-        if self._delivery.rejected:
-            result += set_aside(self._connection, self._delivery.rejected)
+        numbered: Sequence[tuple[int, Delivery]],
+        refused: Sequence[Refused],
+        manner: Manner,
+    ) -> SaveResult:
+        if manner.halving:
+            check_at_once(connection)
+        if manner.locked:  # all in one go, in the common order
+            own = {lock_key(1, number, delivery.batch.series) for number, delivery in numbered}
+            lock_series(connection, tuple(own | manner.locked))
+        result = set_aside_refused(connection, refused)
+        left = list(numbered)
+        if manner.plain and worthwhile(left):
+            with races_told():
+                inserted, left = store_together(connection, left)
+            result += SaveResult(inserted=inserted)
+        for instrument_id, delivery in left:
+            result += Target(self._database, connection, instrument_id, delivery, manner).store()
         return result
 
-    def _store_what_fits(self, part: CandleBatch) -> tuple[SaveResult, Spans]:
-        """Store the rows that the server takes and set the others aside; their bars are not known."""
-        result, refusals = in_halves(self._connection, part, self._store_part, SaveResult())
-        if not refusals:
-            return result, Spans()
-        rejected, bars = set_apart(self._series, refusals)
-        return result + set_aside(self._connection, rejected), bars
 
-    def _store_part(self, part: CandleBatch) -> SaveResult:
-        stored = self._stored(part.span)
-        positions, there = _look_up(part.open_time, stored.open_time)
-        same = np.zeros(len(part), dtype=np.bool_)
-        same[there] = nothing_new(part.take(there), stored.take(positions[there]))
-        changed = there & ~same
-        new = part.take(~there)
-        inserted = self._insert(new)
-        self._revise(stored.take(positions[changed]), part.take(changed))
-        result = SaveResult(inserted=inserted, unchanged=int(same.sum()), revised=int(changed.sum()))
-        return result if inserted == len(new) else result + self._settle_race(new, inserted)
-
-    def _stored(self, span: Span | None) -> CandleBatch:
-        if span is None:
-            return CandleBatch.empty(self._series)
-        parameters = self._key | {"start": to_datetime(span.start), "end": to_datetime(span.end)}
-        with self._connection.cursor(binary=True) as cursor:
-            row = cursor.execute(query("stored_candles", table=self._table), parameters).fetchone()
-        return CandleBatch.empty(self._series) if row is None or row[0] is None else candles_from(row[0], self._series)
-
-    def _insert(self, new: CandleBatch) -> int:
-        if not len(new):
-            return 0
-        stream = candle_stream(new, self._instrument_id)
-        if self._manner.staged:
-            return self._insert_staged(stream)
-        with _races_told():
-            self._copy_in(query("insert_candles", table=self._table), stream)
-        return len(new)
-
-    def _insert_staged(self, stream: Iterator[bytes]) -> int:
-        self._connection.execute("DROP TABLE IF EXISTS pg_temp.candle_staging")
-        self._connection.execute(query("make_staging"))
-        self._copy_in(query("insert_candles", table=sql.Identifier("pg_temp", "candle_staging")), stream)
-        return self._connection.execute(query("insert_staged", table=self._table)).rowcount
-
-    def _settle_race(self, new: CandleBatch, inserted: int) -> SaveResult:
-        """Somebody from outside stored some of ``new`` first: his equal rows are unchanged, the others revised."""
-        stored = self._stored(new.span)
-        positions, _ = _look_up(new.open_time, stored.open_time)
-        differs = ~nothing_new(new, stored.take(positions))
-        self._revise(stored.take(positions[differs]), new.take(differs))
-        revised = int(differs.sum())
-        return SaveResult(unchanged=len(new) - inserted - revised, revised=revised)
-
-    def _revise(self, old: CandleBatch, new: CandleBatch) -> None:
-        if new.span is None:
-            return
-        self._copy_in(query("insert_revisions"), revision_stream(old, new, self._instrument_id))
-        parameters = self._key | {"start": to_datetime(new.span.start), "end": to_datetime(new.span.end)}
-        if self._manner.on_revision == "replace":
-            self._connection.execute(query("apply_revisions", table=self._table), parameters)
-        else:
-            self._connection.execute(query("keep_old_values"), parameters)
-
-    def _copy_in(self, statement: sql.Composed, stream: Iterator[bytes]) -> None:
-        with self._connection.cursor().copy(statement) as copy:
-            for block in stream:
-                copy.write(block)
-                self._database.progressed(self._connection)
-
-
-def set_aside(connection: psycopg.Connection, rejected: Rejected) -> SaveResult:
-    """Keep rejected rows with their reason and raw text; the same row seen again is counted, not kept twice."""
-    series = rejected.series
-    names = (series.exchange, series.symbol, series.timeframe.name)
-    return _set_aside(connection, names, rejected.open_time, rejected.reason, rejected.raw)
-
-
-def set_aside_refused(connection: psycopg.Connection, refused: Sequence[Refused]) -> SaveResult:
-    """Keep records that name no series that can be."""
-    if not refused:
-        return SaveResult()
-    reasons, texts = [one.reason for one in refused], [one.raw for one in refused]
-    return _set_aside(connection, ("", "", ""), [None] * len(refused), reasons, texts)
-
-
-def _set_aside(
-    connection: psycopg.Connection,
-    names: tuple[str, str, str],
-    open_times: Sequence[UtcMs | None],
-    reasons: Sequence[str],
-    texts: Sequence[str],
-) -> SaveResult:
-    parameters = {
-        **dict(zip(("exchange", "symbol", "timeframe"), names, strict=True)),
-        "open_time": [to_datetime_or_none(time) for time in open_times],
-        "reason": list(reasons),
-        "raw": [text.replace("\x00", "\\0") for text in texts],  # PostgreSQL takes no NUL
-    }
-    connection.execute(query("insert_rejected"), parameters)
-    return SaveResult(rejected=len(reasons))
-
-
-def _parts(batch: CandleBatch, bars: int) -> Iterator[CandleBatch]:
-    """Cut where ``bars`` bars are over, so that neither a part nor what is stored in its span is longer."""
-    numbers = batch.series.timeframe.ordinal(batch.open_time)
-    cuts = np.flatnonzero(np.diff((numbers - numbers[:1]) // bars)) + 1
-    edges = [0, *cuts.tolist(), len(batch)]
-    return (batch.take(slice(start, end)) for start, end in pairwise(edges) if start < end)
-
-
-def _look_up(wanted: IntArray, stored: IntArray) -> tuple[IntArray, BoolArray]:
-    """For each wanted time its position among the stored ones, and whether it really is there; both ascend."""
-    if not len(stored):
-        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=np.bool_)
-    positions = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
-    return positions, stored[positions] == wanted
+def _in(manner: Manner, work: Work) -> Callable[[psycopg.Connection], SaveResult]:
+    return lambda connection: work(connection, manner)

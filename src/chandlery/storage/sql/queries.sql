@@ -111,10 +111,12 @@ SELECT instrument.exchange
 SELECT spans FROM chandlery.coverage WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
 -- name: extend_coverage
-INSERT INTO chandlery.coverage AS ledger (instrument_id, timeframe, spans)
-VALUES (%(instrument_id)s, %(timeframe)s, %(spans)s)
+-- What is delivered now is derived or not as this delivery says, whatever was there before.
+INSERT INTO chandlery.coverage AS ledger (instrument_id, timeframe, spans, derived)
+VALUES (%(instrument_id)s, %(timeframe)s, %(spans)s, %(derived)s)
     ON CONFLICT (instrument_id, timeframe) DO UPDATE
-   SET spans = ledger.spans + excluded.spans, updated_at = now(), last_error = NULL
+   SET spans = ledger.spans + excluded.spans, derived = ledger.derived - excluded.spans + excluded.derived,
+       updated_at = now(), last_error = NULL
 
 -- name: extend_coverages
 -- The same for many series in one statement.
@@ -122,7 +124,24 @@ INSERT INTO chandlery.coverage AS ledger (instrument_id, timeframe, spans)
 SELECT *
   FROM unnest(%(instruments)s::integer[], %(timeframes)s::text[], %(spans)s::tstzmultirange[])
     ON CONFLICT (instrument_id, timeframe) DO UPDATE
-   SET spans = ledger.spans + excluded.spans, updated_at = now(), last_error = NULL
+   SET spans = ledger.spans + excluded.spans, derived = ledger.derived - excluded.spans,
+       updated_at = now(), last_error = NULL
+
+-- name: made_of
+-- Which coarser series have derived bars that contain a part of these known spans of a finer one.
+SELECT coarse.instrument_id, instrument.exchange, instrument.symbol, coarse.timeframe, changed.spans * fine.spans
+  FROM unnest(%(instruments)s::integer[], %(spans)s::tstzmultirange[]) AS changed (instrument_id, spans)
+  JOIN chandlery.coverage AS fine ON fine.instrument_id = changed.instrument_id AND fine.timeframe = %(timeframe)s
+  JOIN chandlery.coverage AS coarse ON coarse.instrument_id = changed.instrument_id
+   AND coarse.timeframe = ANY (%(coarser)s::text[])
+  JOIN chandlery.instrument ON instrument.id = coarse.instrument_id
+ WHERE coarse.derived && (changed.spans * fine.spans)
+
+-- name: uncover_derived
+-- Only what was derived is made again; what the exchange sent stays known.
+UPDATE chandlery.coverage
+   SET spans = spans - (derived * %(bars)s::tstzmultirange), derived = derived - %(bars)s::tstzmultirange
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
 -- name: read_beginning
 SELECT begins_at FROM chandlery.coverage WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
@@ -140,7 +159,7 @@ VALUES (%(instrument_id)s, %(timeframe)s, %(error)s)
 -- name: all_series
 -- Every series with its ledger; only what has been asked for stands here, so it is small.
 SELECT instrument.exchange, instrument.symbol, coverage.timeframe, instrument.id, coverage.spans,
-       coverage.begins_at, coverage.updated_at, coverage.last_error
+       coverage.begins_at, coverage.updated_at, coverage.last_error, coverage.derived
   FROM chandlery.coverage
   JOIN chandlery.instrument ON instrument.id = coverage.instrument_id
  ORDER BY instrument.exchange, instrument.symbol, coverage.timeframe
