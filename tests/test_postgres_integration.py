@@ -169,7 +169,7 @@ def test_every_decimal_of_fifteen_digits_comes_back_unchanged(
 BAD_SYMBOLS = ["BTC\0USDT", "'; DROP TABLE chandlery.candle; --", '"', "A" * 10_000, "", " ", "../../etc", "BTC–USDT"]
 
 
-@pytest.mark.parametrize("symbol", [*BAD_SYMBOLS, None, 5, ["BTC-USDT"]])
+@pytest.mark.parametrize("symbol", [*BAD_SYMBOLS, None, 5, [["BTC-USDT"]]])
 def test_a_symbol_that_can_be_none_is_refused_shortly_wherever_it_is_given(
     storage: PostgreSQLStorage, symbol: Any
 ) -> None:

@@ -108,6 +108,11 @@ class CandleBatch(CandleRows):
         ends = timeframe.close_of(lasts)
         return Spans(Span(int(start), int(end)) for start, end in zip(starts, ends, strict=True))
 
+    def last_closed(self, times: IntArray) -> IntArray:
+        """For each time the position of the last candle that had closed by then, or -1 where none had."""
+        closes = self.series.timeframe.close_of(self.open_time)
+        return np.searchsorted(closes, times, side="right").astype(np.int64) - 1
+
 
 def same_values(left: CandleRows, right: CandleRows) -> BoolArray:
     """Row by row, whether two equally long tables hold the same six values; NaN equals NaN."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -63,28 +63,32 @@ class Catalog:
 
         Raises DataNotFoundError if no exchange has candles of the symbol, and names near ones.
         """
+        return self.exchanges_of([symbol])[symbol]
 
-        def look(connection: psycopg.Connection) -> list[str]:
-            return [row[0] for row in connection.execute(query("exchanges_with_symbol"), {"symbol": symbol})]
+    def exchanges_of(self, symbols: Sequence[str], exchange: str | None = None) -> dict[str, str]:
+        """The same for several symbols at once, of ``exchange`` if given; the error names all that are not stored."""
 
-        exchanges = self._database.transact(look)
-        if not exchanges:
-            raise self.unknown(symbol)
-        if len(exchanges) > 1 and exchanges[0] != DEFAULT_EXCHANGE:
-            raise DataNotFoundError(
-                f"{symbol} is stored for several exchanges: {', '.join(exchanges)}.", hint="Name one with exchange=..."
-            )
-        return exchanges[0]
+        parameters = {"symbols": list(symbols), "exchange": exchange}
 
-    def unknown(self, symbol: str) -> DataNotFoundError:
-        """The error for a symbol without candles, with the names that look like it."""
+        def look(connection: psycopg.Connection) -> list[tuple[str, list[str]]]:
+            return connection.execute(query("exchanges_with_symbols"), parameters).fetchall()
+
+        exchanges = dict(self._database.transact(look))
+        unknown = [symbol for symbol in symbols if symbol not in exchanges]
+        if unknown:
+            raise self.unknown(*unknown)
+        return {symbol: _meant(symbol, exchanges[symbol]) for symbol in symbols}
+
+    def unknown(self, *symbols: str) -> DataNotFoundError:
+        """The error for symbols without candles, with the names that look like them."""
 
         def look(connection: psycopg.Connection) -> list[str]:
             return [row[1] for row in connection.execute(query("all_series"))]
 
-        near = near_symbols(symbol, dict.fromkeys(self._database.transact(look)))
-        meant = f"Did you mean {' or '.join(near)}?" if near else "Collect it: chandlery collect " + symbol
-        return DataNotFoundError(f"no candles of {symbol} are stored.", hint=meant)
+        known = dict.fromkeys(self._database.transact(look))
+        near = dict.fromkeys(name for symbol in symbols for name in near_symbols(symbol, known))
+        meant = f"Did you mean {' or '.join(near)}?" if near else "Collect it: chandlery collect " + " ".join(symbols)
+        return DataNotFoundError(f"no candles of {', '.join(symbols)} are stored.", hint=meant)
 
     def _look_up(self, connection: psycopg.Connection, exchange: str, symbol: str) -> int | None:
         row = connection.execute(query("find_instrument"), {"exchange": exchange, "symbol": symbol}).fetchone()
@@ -93,6 +97,14 @@ class Catalog:
         with self._lock:
             self._ids[(exchange, symbol)] = row[0]
         return int(row[0])
+
+
+def _meant(symbol: str, exchanges: Sequence[str]) -> str:
+    if len(exchanges) > 1 and exchanges[0] != DEFAULT_EXCHANGE:
+        raise DataNotFoundError(
+            f"{symbol} is stored for several exchanges: {', '.join(exchanges)}.", hint="Name one with exchange=..."
+        )
+    return exchanges[0]
 
 
 def described_by_name(exchange: str, symbol: str) -> Instrument:

@@ -8,7 +8,7 @@ frame = storage.get_ohlcv_data("BTC-USDT", "1m", "2024-01-01", "2024-01-31")
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from chandlery.domain.candle import CandleBatch, Rejected
@@ -139,29 +139,65 @@ class PostgreSQLStorage:
         return self.writer.write(deliveries, sorted_out.refused)
 
     def get_ohlcv_data(
-        self, symbol: str, interval: str, start_date: Bound | None = None, end_date: Bound | None = None
+        self,
+        symbol: str | Sequence[str],
+        interval: str | Sequence[str],
+        start_date: Bound | None = None,
+        end_date: Bound | None = None,
     ) -> pd.DataFrame:
         """All stored candles that open from ``start_date`` to ``end_date``, both included as in pandas ``.loc``.
 
         Columns ``timestamp`` (UTC), ``open``, ``high``, ``low``, ``close``, ``volume`` (base currency),
         ``quote_volume`` (NaN where not known), oldest first. Never cut, never filled: what is missing is missing.
         A text such as ``2024-01-31`` as the end includes that whole day; None is the beginning or the end of what is
-        stored. Raises DataNotFoundError for a symbol of which nothing is stored.
+        stored. With a sequence of symbols or of intervals the columns ``symbol`` and ``timeframe`` (categoricals) come
+        first, and the rows stand by symbol and timeframe in the order asked for, then by time.
+        Raises DataNotFoundError that names the symbols of which nothing is stored.
         """
-        from chandlery.storage.intake.frames import candles_frame
+        from chandlery.storage.intake.frames import candles_frame, table_frame
 
-        return candles_frame(self.get_candles(symbol, interval, start_date, end_date))
+        if isinstance(symbol, str) and isinstance(interval, str):
+            return candles_frame(self.get_candles(symbol, interval, start_date, end_date))
+        series = self.all_stored_series(_listed(symbol, "symbol"), _listed(interval, "interval"))
+        return table_frame(self.reader.read(series, _span(start_date, end_date)))
 
     def get_candles(
         self, symbol: str, interval: str, start_date: Bound | None = None, end_date: Bound | None = None
     ) -> CandleBatch:
-        """The same as columns of numpy arrays."""
-        series = self.stored_series(symbol, interval)
-        start = 0 if start_date is None else _parsed(start_date, "start")
-        end = _FAR_FUTURE_MS if end_date is None else _parsed(end_date, "end") + 1
-        if start >= end:
-            raise DataValidationError(f"the start {start_date!r} is later than the end {end_date!r}.")
-        return self.reader.candles(series, Span(start, end))
+        """The candles of one series as columns of numpy arrays."""
+        return self.reader.candles(self.stored_series(symbol, interval), _span(start_date, end_date))
+
+    def get_aligned(
+        self, symbol: str, fine: str, coarse: str, start_date: Bound | None = None, end_date: Bound | None = None
+    ) -> pd.DataFrame:
+        """The candles in ``fine``, each with the last one in ``coarse`` that had closed when it opened.
+
+        So nothing stands in a row that was not known at its ``timestamp``. Columns as in ``get_ohlcv_data``, then the
+        same with ``coarse_`` before their names: NaT and NaN where no coarse candle had closed yet. The same as
+        ``chandlery.aligned`` in SQL, but for the end, which is included here.
+        """
+        from chandlery.storage.intake.frames import aligned_frame
+
+        candles = self.get_candles(symbol, fine, start_date, end_date)
+        return aligned_frame(candles, self.reader.closed_by(self.stored_series(symbol, coarse), candles.span))
+
+    def get_latest_candles(self, symbols: str | Sequence[str] | None = None, interval: str = "1m") -> pd.DataFrame:
+        """The newest stored candle of each of ``symbols``, or of all symbols, in one query however many they are.
+
+        Columns of the view ``ohlcv``: ``exchange``, ``symbol``, ``timeframe``, ``timestamp`` and so on, by exchange
+        and symbol. A symbol without candles in this interval has no row; one that is not stored at all raises
+        DataNotFoundError.
+        """
+        from chandlery.storage.intake.frames import latest_frame
+
+        self.require_schema()
+        bar = self._timeframe(interval)
+        names = (
+            None
+            if symbols is None
+            else [s.symbol for s in self.all_stored_series(_listed(symbols, "symbol"), [interval])]
+        )
+        return latest_frame(self.reader.latest(bar, names, self._exchange))
 
     def get_latest_timestamp(self, symbol: str, interval: str) -> datetime | None:
         """The open time of the newest stored candle, aware, UTC; None if there is none."""
@@ -195,9 +231,15 @@ class PostgreSQLStorage:
 
     def stored_series(self, symbol: str, interval: str) -> Series:
         """The series that a reader means. Raises DataNotFoundError if nothing of the symbol is stored."""
+        return self.all_stored_series([symbol], [interval])[0]
+
+    def all_stored_series(self, symbols: Sequence[str], intervals: Sequence[str]) -> list[Series]:
+        """Every symbol in every interval, in this order. Raises DataNotFoundError that names all unknown symbols."""
         self.require_schema()
-        name, bar = canonical_symbol(symbol), self._timeframe(interval)
-        return Series(self._exchange or self.catalog.exchange_of(name), name, bar)
+        bars = [self._timeframe(interval) for interval in dict.fromkeys(intervals)]
+        names = list(dict.fromkeys(canonical_symbol(symbol) for symbol in symbols))
+        exchanges = self.catalog.exchanges_of(names, self._exchange)
+        return [Series(exchanges[name], name, bar) for name in names for bar in bars]
 
     def _series(self, exchange: str, symbol: str, interval: str) -> Series:
         return Series(exchange, canonical_symbol(symbol), self._timeframe(interval))
@@ -213,6 +255,23 @@ class PostgreSQLStorage:
 
 
 _FAR_FUTURE_MS = 4_102_444_800_000  # 2100-01-01 UTC
+
+
+def _listed(names: object, what: str) -> list[Any]:
+    """One or several; what is no name at all is taken for one, which is then refused."""
+    listed = list(names) if isinstance(names, Iterable) and not isinstance(names, str | bytes) else [names]
+    if not listed:
+        raise DataValidationError(f"no {what} was given.", hint=f"Name at least one {what}.")
+    return listed
+
+
+def _span(start_date: Bound | None, end_date: Bound | None) -> Span:
+    """From the first instant of ``start_date`` to the last of ``end_date``."""
+    start = 0 if start_date is None else _parsed(start_date, "start")
+    end = _FAR_FUTURE_MS if end_date is None else _parsed(end_date, "end") + 1
+    if start >= end:
+        raise DataValidationError(f"the start {start_date!r} is later than the end {end_date!r}.")
+    return Span(start, end)
 
 
 def _parsed(bound: Bound, side: Literal["start", "end"]) -> UtcMs:

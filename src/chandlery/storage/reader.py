@@ -13,7 +13,7 @@ from psycopg import sql
 from chandlery.domain.candle import COLUMNS, CandleBatch
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span
-from chandlery.domain.timeframe import UtcMs
+from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import ConnectionError, DatabaseError
 from chandlery.redaction import redact
 from chandlery.storage.candle_table import CandleTable
@@ -46,6 +46,18 @@ class Reader:
         """The stored candles of all series ``wanted`` (at least one) that open in ``span``; ``columns`` of COLUMNS."""
         return CandleTable.joined(wanted, [self._rows(series, span, columns) for series in wanted])
 
+    def closed_by(self, series: Series, span: Span | None) -> CandleBatch:
+        """The stored candles that were the last closed one at some time in ``span``: also the one before it."""
+        if span is None:
+            return CandleBatch.empty(series)
+        before = series.timeframe.shift(span.start, -1)
+        candles = self.candles(series, Span(before, span.end))
+        if len(candles) and candles.open_time[0] == before:
+            return candles
+        # that one is missing, so the last closed one may be any number of bars ago
+        earlier = self.candles(series, Span(min(0, before - 1), before))
+        return CandleBatch.joined(series, [earlier.take(slice(-1, None)), candles])
+
     def _rows(self, series: Series, span: Span, columns: Sequence[str]) -> pa.Table:
         # a statement a series costs less than one for all: its plan is exact, and nothing has to be sorted
         instrument_id = self._catalog.find(series.exchange, series.symbol)
@@ -62,17 +74,23 @@ class Reader:
 
     def latest_open_time(self, series: Series) -> UtcMs | None:
         """The open time of the newest candle, or None if there is none."""
-        instrument_id = self._catalog.find(series.exchange, series.symbol)
-        if instrument_id is None:
-            return None
-        parameters = {"instrument_id": instrument_id, "timeframe": series.timeframe.name}
+        parameters = {"timeframe": series.timeframe.name, "symbol": series.symbol, "exchange": series.exchange}
 
         def look(connection: psycopg.Connection) -> Any:
-            statement = query("latest_open_time", table=table_of(series.timeframe))
-            return connection.execute(statement, parameters).fetchone()
+            return connection.execute(query("latest_open_time"), parameters).fetchone()
 
         row = self._database.transact(look)
-        return to_ms(row[0]) if row and row[0] is not None else None
+        return to_ms(row[0]) if row else None
+
+    def latest(self, timeframe: Timeframe, symbols: Sequence[str] | None, exchange: str | None) -> pa.Table:
+        """The newest candle of every series, or of those of ``symbols`` or ``exchange``: rows of the view ohlcv."""
+        statement = query(
+            "latest_candles",
+            timeframe=sql.Literal(timeframe.name),
+            symbols=sql.Literal(None if symbols is None else list(symbols)),
+            exchange=sql.Literal(exchange),
+        )
+        return self._database.persistence.run(lambda: self._fetch(statement.as_string()))
 
     def close(self) -> None:
         """Give the connection back; the next read makes a new one."""

@@ -8,26 +8,35 @@ frame = candles_frame(candles)
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from chandlery.domain.candle import CandleRows
+from chandlery.domain.candle import VALUE_COLUMNS, CandleBatch, CandleRows
 from chandlery.domain.instrument import Series, canonical_symbol
+from chandlery.domain.timeframe import IntArray
 from chandlery.errors import DataValidationError
+from chandlery.storage.candle_table import CandleTable, open_times
 from chandlery.storage.intake.bounds import parse_bound
 from chandlery.storage.intake.columns import PlainColumn, plain
 from chandlery.storage.intake.records import RecordRows, Refused, rows_from_records
 from chandlery.storage.intake.tables import SPELLINGS, FrameRows, frame_rows, raw_text, read_table, spelled
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 __all__ = [
     "FrameRows",
     "RecordRows",
     "Refused",
+    "aligned_frame",
     "candles_frame",
+    "latest_frame",
     "parse_bound",
     "rows_from_frame",
     "rows_from_records",
+    "table_frame",
 ]
 
 _CANDLE_THINGS = tuple(thing for thing in SPELLINGS if thing not in ("symbol", "timeframe"))
@@ -58,10 +67,45 @@ def candles_frame(candles: CandleRows) -> pd.DataFrame:
     """Candles as a frame: ``timestamp`` (datetime64[ns, UTC]), open, high, low, close, ``volume`` (base currency),
     ``quote_volume`` (NaN where not told). The columns share the candles' memory.
     """
-    times = pd.DatetimeIndex((candles.open_time * _NS_PER_MS).view("M8[ns]")).tz_localize("UTC")
     columns = {name: column for name, column in candles.columns().items() if name != "open_time"}
     columns = {"volume" if name == "base_volume" else name: column for name, column in columns.items()}
-    return pd.DataFrame({"timestamp": times, **columns}, copy=False)
+    return pd.DataFrame({"timestamp": _times(candles.open_time), **columns}, copy=False)
+
+
+def table_frame(table: CandleTable) -> pd.DataFrame:
+    """Candles of several series as a frame: as ``candles_frame``, after the columns ``symbol`` and ``timeframe``.
+
+    These two are categoricals in the order asked for: a million rows of text would cost more than all the numbers.
+    """
+    counts = np.diff(table.edges)
+    names = {"symbol": [s.symbol for s in table.series], "timeframe": [s.timeframe.name for s in table.series]}
+    leading = {name: _repeated(values, counts) for name, values in names.items()}
+    values = {"volume" if name == "base_volume" else name: table.rows[name].to_numpy() for name in VALUE_COLUMNS}
+    return pd.DataFrame({**leading, "timestamp": _times(open_times(table.rows)), **values}, copy=False)
+
+
+def aligned_frame(fine: CandleBatch, coarse: CandleBatch) -> pd.DataFrame:
+    """Fine candles, each beside the last coarse one that had closed when it opened; NaT and NaN before the first."""
+    positions = coarse.last_closed(fine.open_time)
+    beside = candles_frame(coarse).reindex(pd.Index(positions)).reset_index(drop=True)
+    return pd.concat([candles_frame(fine), beside.add_prefix("coarse_")], axis=1)
+
+
+def latest_frame(rows: pa.Table) -> pd.DataFrame:
+    """Rows of the view ``ohlcv`` as a frame, its times in nanoseconds as in the others."""
+    frame: pd.DataFrame = rows.to_pandas()
+    frame["timestamp"] = frame["timestamp"].astype("datetime64[ns, UTC]")
+    return frame
+
+
+def _repeated(values: list[str], counts: IntArray) -> pd.Categorical[str]:
+    number = {value: position for position, value in enumerate(dict.fromkeys(values))}
+    codes = np.repeat(np.array([number[value] for value in values], dtype=np.int32), counts)
+    return pd.Categorical.from_codes(codes, categories=pd.Index(list(number)))
+
+
+def _times(open_time: IntArray) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex((open_time * _NS_PER_MS).view("M8[ns]")).tz_localize("UTC")
 
 
 def _with_time_column(frame: pd.DataFrame) -> pd.DataFrame:

@@ -100,12 +100,12 @@ INSERT INTO chandlery.instrument (
        (excluded.kind, excluded.base, excluded.quote, excluded.settle, excluded.tick_size,
         excluded.lot_size, excluded.contract_value, excluded.listed_at, excluded.expires_at, excluded.state)
 
--- name: exchanges_with_symbol
-SELECT instrument.exchange
+-- name: exchanges_with_symbols
+SELECT instrument.symbol, array_agg(instrument.exchange ORDER BY instrument.exchange <> 'okx', instrument.exchange)
   FROM chandlery.instrument
- WHERE symbol = %(symbol)s
+ WHERE symbol = ANY (%(symbols)s) AND exchange = coalesce(%(exchange)s, exchange)
    AND EXISTS (SELECT FROM chandlery.coverage WHERE coverage.instrument_id = instrument.id)
- ORDER BY (instrument.exchange = 'okx') DESC, instrument.exchange
+ GROUP BY instrument.symbol
 
 -- name: read_coverage
 SELECT spans FROM chandlery.coverage WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
@@ -171,7 +171,10 @@ SELECT min(open_time), max(open_time), count(*)
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
 -- name: latest_open_time
-SELECT max(open_time) FROM {table} WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+SELECT "timestamp" FROM chandlery.latest(%(timeframe)s, ARRAY[%(symbol)s], %(exchange)s)
+
+-- name: latest_candles
+SELECT * FROM chandlery.latest({timeframe}, {symbols}, {exchange})
 
 -- name: read_candles
 -- For the Arrow reader: the candles of one series, oldest first. The limit is none, but the planner cannot know: it
@@ -182,6 +185,20 @@ SELECT {columns}
    AND open_time >= {start} AND open_time < {end}
  ORDER BY open_time
  LIMIT (SELECT NULL::bigint)
+
+-- name: revisions_in
+-- How many revisions a series has in [start, end), and where the first and the last are.
+SELECT count(*), min(open_time), max(open_time)
+  FROM chandlery.revision
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+   AND open_time >= %(start)s AND open_time < %(end)s
+
+-- name: rejected_in
+-- The same of rejected rows; those whose time could not be read belong to no span.
+SELECT count(*), min(open_time), max(open_time)
+  FROM chandlery.rejected
+ WHERE exchange = %(exchange)s AND symbol = %(symbol)s AND timeframe = %(timeframe)s
+   AND open_time >= %(start)s AND open_time < %(end)s
 
 -- name: partitions_of
 SELECT child.relname
