@@ -80,14 +80,15 @@ class Feed:
                     self._confirm(topic.channel, confirm)
 
     async def _push_running(self) -> None:
+        took_s = 0.0
         while True:
+            await asyncio.sleep(max(_RUNNING_EVERY_S, took_s / _RUNNING_SHARE) - took_s)
             began = time.perf_counter()
             async for topic in self._each_topic():
                 text = topic.running(self._clock.now())
                 if text is not None:
                     self._push(topic.channel, text)
             took_s = time.perf_counter() - began
-            await asyncio.sleep(max(_RUNNING_EVERY_S, took_s / _RUNNING_SHARE) - took_s)
 
     async def _each_topic(self) -> AsyncIterator[Topic]:
         """Every topic that has listeners, with a chance for others to run in between."""
