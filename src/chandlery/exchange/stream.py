@@ -34,7 +34,8 @@ class Pushed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribed:
-    """From now on these series are pushed. What closed before is not: it has to be read from a CandleSource.
+    """From now on these series are pushed, some from a moment before. What closed earlier is not: it has to be read
+    from a CandleSource.
 
     ``again`` tells that they were subscribed before and lost.
     """

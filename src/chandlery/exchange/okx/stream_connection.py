@@ -67,7 +67,7 @@ class StreamConnection:
         self._socket, self._channels, self._settings, self._queue = socket, channels, settings, queue
         self._clock, self._known = clock, known
         self._allowance = Allowance(settings.requests, share=settings.share)
-        self._heard_at = clock()
+        self._heard, self._heard_at = asyncio.Event(), clock()
         self._reading = True
         self._unanswered: set[Channel] = set()
         self._denied: stream_wire.Denied | None = None
@@ -89,7 +89,7 @@ class StreamConnection:
 
     async def _read(self) -> None:
         async for message in self._socket:
-            self._heard_at = self._clock()
+            self._hear()
             if message.type is WSMsgType.TEXT:
                 await self._take(message.data)
             elif message.type is WSMsgType.BINARY:
@@ -148,7 +148,8 @@ class StreamConnection:
         """Add an event; while the queue is full nothing is read, so that silence means nothing."""
         self._reading = False
         await self._queue.put(event, instead_of=instead_of)
-        self._heard_at, self._reading = self._clock(), True
+        self._reading = True
+        self._hear()
 
     def _pass_over(self, reason: str, text: str) -> None:
         def counted(waiting: StreamEvent | None) -> StreamEvent:
@@ -159,6 +160,10 @@ class StreamConnection:
 
     # --- staying alive
 
+    def _hear(self) -> None:
+        self._heard_at = self._clock()
+        self._heard.set()
+
     async def _keep_alive(self) -> None:
         settings = self._settings
         while True:
@@ -166,11 +171,14 @@ class StreamConnection:
             if silent_s < settings.ping_after_s:
                 await asyncio.sleep(settings.ping_after_s - silent_s)
                 continue
-            asked_at = self._clock()
+            self._heard.clear()
             await self._send(stream_wire.PING)
-            await asyncio.sleep(settings.pong_within_s)
-            if self._reading and self._heard_at < asked_at:
-                raise ConnectionOver(f"OKX has not said anything for {self._clock() - self._heard_at:.0f} s.")
+            try:
+                await asyncio.wait_for(self._heard.wait(), settings.pong_within_s)
+            except TimeoutError:
+                if self._reading:
+                    silent_s = self._clock() - self._heard_at
+                    raise ConnectionOver(f"OKX has not said anything for {silent_s:.0f} s.") from None
 
     async def _send(self, text: str) -> None:
         try:
