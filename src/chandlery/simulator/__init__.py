@@ -10,8 +10,9 @@ from chandlery.simulator.faults import FILE_FAULTS, OBVIOUS_FAULTS, PAGE_FAULTS,
 from chandlery.simulator.limits import DOCUMENTED_LIMITS, Limit
 from chandlery.simulator.market import Market
 from chandlery.simulator.replay import ReplayMarket
+from chandlery.simulator.running import run_simulator
 from chandlery.simulator.seeded import SeededMarket
-from chandlery.simulator.server import Simulator, run_simulator
+from chandlery.simulator.server import Simulator
 from chandlery.simulator.stream_faults import StreamFaultKind, StreamFaultPlan
 
 __all__ = [

@@ -1,16 +1,14 @@
-"""The simulator as a server: started and stopped from asyncio, from a thread, or from the command line."""
+"""The simulator as a server: started and stopped from asyncio or from a thread."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import contextlib
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Self
 
 from aiohttp import web
@@ -24,8 +22,6 @@ from chandlery.simulator.exchange import NO_RATE_LIMITS, RateLimits, SimulatedEx
 from chandlery.simulator.faults import ArmedFault, FaultKind, FaultPlan, Faults
 from chandlery.simulator.journal import Journal
 from chandlery.simulator.market import Market
-from chandlery.simulator.replay import ReplayMarket
-from chandlery.simulator.seeded import SeededMarket
 from chandlery.simulator.stream import STREAM, Streams
 from chandlery.simulator.stream_admin import StreamAdmin
 from chandlery.simulator.stream_faults import ArmedStreamFault, StreamFaultKind, StreamFaultPlan, StreamFaults
@@ -246,55 +242,3 @@ class Simulator:
                 await self._listen()
                 return
             await asyncio.sleep(_PAUSE_S)
-
-
-def run_simulator(
-    *,
-    files: Sequence[Path] = (),
-    symbol: str | None = None,
-    timeframe: str | None = None,
-    seed: int = 0,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    start_at: UtcMs | None = None,
-    speed: float = 1.0,
-    rate_limits: bool = True,
-    fault_rate: float = 0.0,
-    fault_seed: int = 0,
-    missing_confirms: float = 0.0,
-    on_ready: Callable[[str], None] | None = None,
-) -> None:
-    """Serve until SIGINT or SIGTERM; to be called from the main thread.
-
-    With ``files`` it replays them (``symbol`` and ``timeframe`` where their names do not tell), else it is a market
-    made from ``seed``, of ``symbol`` alone or of the whole catalogue. ``start_at`` is UTC milliseconds; ``speed``
-    is how many simulated seconds pass in a second; ``fault_rate`` is the share of requests that meet an obvious fault,
-    ``missing_confirms`` the share of closing pushes of the candle stream that never come.
-    ``on_ready`` is called once with the base URL. Raises ConfigurationError or DataValidationError before that.
-    """
-    market: Market = (
-        ReplayMarket.from_files(files, symbol=symbol, timeframe=timeframe)
-        if files
-        else SeededMarket(seed, [symbol] if symbol else None)
-    )
-    simulator = Simulator(
-        market,
-        clock=clock_for(market.ends_at, start_at=start_at, speed=speed),
-        rate_limits=RateLimits() if rate_limits else NO_RATE_LIMITS,
-        fault_plan=FaultPlan(fault_seed, fault_rate),
-        stream_fault_plan=StreamFaultPlan(fault_seed, {StreamFaultKind.MISSING_CONFIRM: missing_confirms}),
-        host=host,
-        port=port,
-    )
-    asyncio.run(_serve_until_signal(simulator, on_ready))
-
-
-async def _serve_until_signal(simulator: Simulator, on_ready: Callable[[str], None] | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with simulator:
-        if on_ready is not None:
-            on_ready(simulator.base_url)
-        await stop.wait()
