@@ -24,9 +24,12 @@ from chandlery.errors import (
 )
 
 if TYPE_CHECKING:
+    from chandlery.services.live.iterate import LiveCandle, live
+    from chandlery.services.check.tables import check_frame
     from chandlery.services.opening import open_storage
     from chandlery.services.save_klines import save_klines
     from chandlery.settings import Settings, load_settings
+    from chandlery.storage.announcements import Announcement, listen
     from chandlery.storage.config import PostgresConfig
     from chandlery.storage.csv_files import CsvStore
     from chandlery.storage.postgres import PostgreSQLStorage
@@ -34,17 +37,23 @@ if TYPE_CHECKING:
 
 # what needs pandas or a driver is imported when it is first used, so that the command line starts at once
 _LAZY = {
+    "Announcement": "chandlery.storage.announcements",
     "CsvStore": "chandlery.storage.csv_files",
+    "LiveCandle": "chandlery.services.live.iterate",
     "PostgreSQLStorage": "chandlery.storage.postgres",
     "PostgresConfig": "chandlery.storage.config",
     "SaveResult": "chandlery.storage.writer",
     "Settings": "chandlery.settings",
+    "live": "chandlery.services.live.iterate",
+    "listen": "chandlery.storage.announcements",
+    "check_frame": "chandlery.services.check.tables",
     "load_settings": "chandlery.settings",
     "open_storage": "chandlery.services.opening",
     "save_klines": "chandlery.services.save_klines",
 }
 
 __all__ = [
+    "Announcement",
     "ChandleryError",
     "ConfigurationError",
     "ConnectionError",
@@ -54,11 +63,15 @@ __all__ = [
     "DatabaseError",
     "ExchangeError",
     "HealthCheckError",
+    "LiveCandle",
     "PostgreSQLStorage",
     "PostgresConfig",
     "SaveResult",
     "Settings",
     "StorageError",
+    "listen",
+    "live",
+    "check_frame",
     "load_settings",
     "open_storage",
     "save_klines",

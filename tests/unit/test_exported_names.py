@@ -11,6 +11,7 @@ import pytest
 import chandlery
 
 NAMES = [
+    "Announcement",
     "ChandleryError",
     "ConfigurationError",
     "ConnectionError",
@@ -20,11 +21,14 @@ NAMES = [
     "DatabaseError",
     "ExchangeError",
     "HealthCheckError",
+    "LiveCandle",
     "PostgreSQLStorage",
     "PostgresConfig",
     "SaveResult",
     "Settings",
     "StorageError",
+    "listen",
+    "live",
     "load_settings",
     "open_storage",
     "save_klines",

@@ -54,20 +54,24 @@ class PostgreSQLStorage:
         on_revision: RevisionPolicy = "replace",
         batch_size: int = 100_000,
         supported_intervals: Sequence[str] = tuple(TIMEFRAMES),
+        notify: bool = False,
     ) -> None:
         """``connection_string`` is a libpq URL or key=value string.
 
         ``pool_config`` takes the fields of ``DatabaseOptions``, as such or as a mapping. ``exchange`` names whose
         candles are meant; None writes as ``okx`` and reads whichever exchange has the symbol, ``okx`` first.
         ``on_revision`` says which values stay when a stored candle comes again with others; ``batch_size`` is how many
-        rows one COPY carries. Raises ConfigurationError.
+        rows one COPY carries; ``notify`` announces what is stored to those who ``chandlery.listen``.
+        Raises ConfigurationError.
         """
         options = pool_config if isinstance(pool_config, DatabaseOptions) else DatabaseOptions(**(pool_config or {}))
         self.database = Database(connection_string, options)
         self.catalog = Catalog(self.database)
         self.ledger = Ledger(self.database, self.catalog)
         self.reader = Reader(self.database, self.catalog)
-        self.writer = Writer(self.database, self.catalog, on_revision=on_revision, rows_per_copy=batch_size)
+        self.writer = Writer(
+            self.database, self.catalog, on_revision=on_revision, rows_per_copy=batch_size, notify=notify
+        )
         self._exchange = exchange
         self._intervals = tuple(supported_intervals)
         self._schema_checked = False

@@ -18,6 +18,7 @@ from chandlery.domain.rollup import roll_up
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import Timeframe
 from chandlery.errors import DatabaseError
+from chandlery.storage.announcements import announce
 from chandlery.storage.bisect import check_at_once
 from chandlery.storage.catalog import Catalog
 from chandlery.storage.coverage import lock_key
@@ -35,7 +36,7 @@ from chandlery.storage.target import (
     races_told,
     set_aside_refused,
 )
-from chandlery.storage.together import store_together, worthwhile
+from chandlery.storage.together import Numbered, store_together, worthwhile
 
 if TYPE_CHECKING:
     from chandlery.storage.intake.records import Refused
@@ -50,7 +51,10 @@ Read = Callable[[Series, Span], CandleBatch]
 
 
 class Writer:
-    """Stores deliveries. ``rows_per_copy`` bounds one COPY and the bars it spans, and with them memory and time."""
+    """Stores deliveries. ``rows_per_copy`` bounds one COPY and the bars it spans, and with them memory and time.
+
+    While ``notify`` is set, every delivery that changes something is announced to those who ``listen``.
+    """
 
     def __init__(
         self,
@@ -59,12 +63,14 @@ class Writer:
         *,
         on_revision: RevisionPolicy = "replace",
         rows_per_copy: int = 100_000,
+        notify: bool = False,
     ) -> None:
         self._database = database
         self._catalog = catalog
         self._partitions = Partitions(database)
         self._on_revision = on_revision
         self._rows_per_copy = rows_per_copy
+        self.notify = notify
 
     def write(self, deliveries: Sequence[Delivery], refused: Sequence[Refused] = ()) -> SaveResult:
         """Store all deliveries in one transaction. Raises DatabaseError, and then nothing of them is stored.
@@ -132,14 +138,26 @@ class Writer:
             own = {lock_key(1, number, delivery.batch.series) for number, delivery in numbered}
             lock_series(connection, tuple(own | manner.locked))
         result = set_aside_refused(connection, refused)
-        left = list(numbered)
+        left, outcomes = list(numbered), []
         if manner.plain and worthwhile(left):
             with races_told():
                 inserted, left = store_together(connection, left)
             result += SaveResult(inserted=inserted)
+            outcomes = _all_new(numbered, left)
         for instrument_id, delivery in left:
-            result += Target(self._database, connection, instrument_id, delivery, manner).store()
+            stored = Target(self._database, connection, instrument_id, delivery, manner).store()
+            outcomes.append((delivery, stored))
+            result += stored
+        if self.notify:
+            announce(connection, outcomes)
         return result
+
+
+def _all_new(numbered: Sequence[Numbered], left: Sequence[Numbered]) -> list[tuple[Delivery, SaveResult]]:
+    """What became of the deliveries that are not ``left``: all their candles are new."""
+    waiting = {id(delivery) for _, delivery in left}
+    stored = [delivery for _, delivery in numbered if id(delivery) not in waiting]
+    return [(delivery, SaveResult(inserted=len(delivery.batch))) for delivery in stored]
 
 
 def _in(manner: Manner, work: Work) -> Callable[[psycopg.Connection], SaveResult]:

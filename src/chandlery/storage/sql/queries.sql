@@ -14,12 +14,17 @@ SELECT string_agg(
   ) AS stored
 
 -- name: instruments_with_bars
--- Which instruments have a candle stored for one of these bars.
-SELECT DISTINCT candle.instrument_id
+-- Which instruments have a candle stored for one of these bars, or may have it in a sealed span without rows.
+SELECT candle.instrument_id
   FROM unnest(%(instruments)s::integer[], %(open_times)s::timestamptz[]) AS bar (instrument_id, open_time)
   JOIN {table} AS candle ON candle.instrument_id = bar.instrument_id AND candle.open_time = bar.open_time
  WHERE candle.timeframe = %(timeframe)s
    AND candle.open_time >= %(start)s AND candle.open_time <= %(end)s
+ UNION
+SELECT instrument_id
+  FROM chandlery.sealed
+ WHERE instrument_id = ANY (%(instruments)s) AND timeframe = %(timeframe)s
+   AND starts_at <= %(end)s AND ends_at > %(start)s AND NOT rows_kept
 
 -- name: insert_candles
 -- Straight into the table: the fastest way in, for rows that are known to be absent.
@@ -170,6 +175,12 @@ SELECT min(open_time), max(open_time), count(*)
   FROM {table}
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
+-- name: series_extent
+-- First and last open time of one series: two look-ups in the key.
+SELECT min(open_time), max(open_time)
+  FROM {table}
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+
 -- name: latest_open_time
 SELECT "timestamp" FROM chandlery.latest(%(timeframe)s, ARRAY[%(symbol)s], %(exchange)s)
 
@@ -199,6 +210,9 @@ SELECT count(*), min(open_time), max(open_time)
   FROM chandlery.rejected
  WHERE exchange = %(exchange)s AND symbol = %(symbol)s AND timeframe = %(timeframe)s
    AND open_time >= %(start)s AND open_time < %(end)s
+
+-- name: announce
+SELECT pg_notify(%(channel)s, payload) FROM unnest(%(payloads)s::text[]) AS payload
 
 -- name: partitions_of
 SELECT child.relname
