@@ -14,7 +14,7 @@ from small_okx import CANDLES, FAST, MINUTE, NOW, SmallOkx, candle, hangs, instr
 from chandlery.domain.resilience import Backoff
 from chandlery.domain.span import Span
 from chandlery.errors import BadPage, ConfigurationError, ExchangeError, ExchangeUnavailable
-from chandlery.exchange.okx import DOCUMENTED_LIMITS, Endpoint, EventKind, ExchangeEvent, OkxSettings, OkxSource
+from chandlery.exchange.okx import DOCUMENTED_LIMITS, LIMITS, Endpoint, EventKind, ExchangeEvent, OkxSettings, OkxSource
 from chandlery.exchange.pacing import RateLimit
 
 OPEN = MINUTE.floor(NOW) - 60 * 60_000
@@ -206,8 +206,11 @@ def test_a_cancelled_probe_does_not_keep_the_others_out() -> None:
 
 def test_the_documented_limits_are_the_default() -> None:
     limits = {endpoint.name: (limit.requests, limit.window_s) for endpoint, limit in DOCUMENTED_LIMITS.items()}
-    assert limits == {"CANDLES": (40, 2.0), "HISTORY_CANDLES": (20, 2.0), "INSTRUMENTS": (20, 2.0), "TIME": (10, 2.0)}
-    assert OkxSettings().limits == DOCUMENTED_LIMITS
+    candles = {"CANDLES": (40, 2.0), "HISTORY_CANDLES": (20, 2.0)}
+    assert limits == {**candles, "INSTRUMENTS": (20, 2.0), "TIME": (10, 2.0), "FILE_LISTING": (5, 2.0)}
+    assert OkxSettings().limits == LIMITS
+    for endpoint, limit in DOCUMENTED_LIMITS.items():
+        assert LIMITS[endpoint].requests <= limit.requests, "never faster than documented"
     assert OkxSettings().share == 0.9
 
 
@@ -216,7 +219,6 @@ def test_the_documented_limits_are_the_default() -> None:
     [
         {"base_url": "openapi.okx.com"}, {"base_url": "ftp://okx.com"}, {"base_url": "https://"}, {"share": 0},
         {"base_url": "http://[::1"}, {"share": 1.1}, {"page_size": 0}, {"page_size": 301}, {"attempts": 0},
-        {"limits": {}},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused_at_once(wrong: dict[str, object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from chandlery.domain.candle import CandleRows, RawText
@@ -27,11 +28,60 @@ class Page:
     raw: RawText
 
 
+class FilePeriod(StrEnum):
+    """How much time a file of candles holds."""
+
+    MONTH = "month"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandleFile:
+    """A file of candles that an exchange offers; ``span`` is the time it should hold, whole."""
+
+    name: str
+    url: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FilePage(Page):
+    """What a file says of the candles that were wanted of it: ``answered`` are the bars that it has, and no others.
+
+    ``rows_in_file`` counts all its rows, ``doubtful`` those that it leaves unfinished; these are not in ``rows``.
+    """
+
+    rows_in_file: int
+    doubtful: int
+
+
+class FileSource(Protocol):
+    """The files of candles that an exchange offers beside its pages. Every coroutine may raise an ExchangeError."""
+
+    first: UtcMs
+    """Nothing older is in any file."""
+
+    def periods(self, period: FilePeriod, missing: Spans, now: UtcMs) -> list[Span]:
+        """The periods of which there may be a file at ``now`` that has some of ``missing``, newest first."""
+        ...
+
+    async def listed(self, instrument: Instrument, period: FilePeriod, spans: Sequence[Span]) -> list[CandleFile]:
+        """Those of the files of these spans that exist, in their order."""
+        ...
+
+    async def page(self, instrument: Instrument, series: Series, file: CandleFile, wanted: Spans) -> FilePage:
+        """The candles of a file that open in ``wanted``; paced, and checked whole."""
+        ...
+
+
 class CandleSource(Protocol):
     """An exchange that serves candles. Every method may raise an ExchangeError."""
 
     exchange: str
     """The name under which its candles are stored, such as ``okx``, ``okx-demo`` or ``okx-simulated``."""
+
+    files: FileSource
+    """Its files of one-minute candles."""
 
     async def now(self) -> UtcMs:
         """The exchange's clock, UTC milliseconds."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 from aiohttp import (
     ClientConnectionError,
@@ -58,13 +59,30 @@ class HttpClient:
         """The answer, whatever its status; raises ExchangeUnavailable where there is none."""
         settings = self._settings
         url = settings.base_url.rstrip("/") + endpoint.value
+        limits = _Limits(host=settings.base_url, timeout_s=settings.timeout_s, largest_body=settings.largest_body)
+        return await self._answer(limits, url, params=parameters)
+
+    async def download(self, url: str, largest: int) -> HttpAnswer:
+        """A file of at most ``largest`` bytes, wherever it is: the caller must have made sure that it may be asked for.
+
+        It is silent for ``timeout_s`` at most. Raises ExchangeUnavailable like ``get``.
+        """
+        settings = self._settings
+        limits = _Limits(host=urlsplit(url).netloc, timeout_s=settings.file_timeout_s, largest_body=largest)
+        timeout = ClientTimeout(
+            total=settings.file_timeout_s, connect=settings.connect_timeout_s, sock_read=settings.timeout_s
+        )
+        return await self._answer(limits, url, headers={"Accept": "*/*"}, timeout=timeout)
+
+    async def _answer(self, limits: _Limits, url: str, **options: Any) -> HttpAnswer:
+        settings = self._settings
         try:
-            async with self._session.get(url, params=parameters, allow_redirects=False) as response:
-                body = await self._body(response)
+            async with self._session.get(url, allow_redirects=False, **options) as response:
+                body = await _body(response, limits.largest_body)
         except TimeoutError as error:
-            raise _unreachable(settings.base_url, f"no answer within {settings.timeout_s:g} s") from error
+            raise _unreachable(limits.host, f"no answer within {limits.timeout_s:g} s") from error
         except (ClientError, OSError) as error:
-            raise _unreachable(settings.base_url, codes.quoted(str(error) or type(error).__name__)) from error
+            raise _unreachable(limits.host, codes.quoted(str(error) or type(error).__name__)) from error
         asked_s = codes.retry_after_s(response.headers.get("Retry-After"), time.time())
         return HttpAnswer(
             status=response.status,
@@ -72,13 +90,21 @@ class HttpClient:
             retry_after_s=None if asked_s is None else min(asked_s, settings.longest_retry_after_s),
         )
 
-    async def _body(self, response: ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > self._settings.largest_body:
-                raise ExchangeUnavailable(f"OKX sent more than {self._settings.largest_body} bytes in one answer.")
-        return bytes(body)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    host: str
+    timeout_s: float
+    largest_body: int
+
+
+async def _body(response: ClientResponse, largest: int) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > largest:
+            raise ExchangeUnavailable(f"OKX sent more than {largest} bytes in one answer.")
+    return bytes(body)
 
 
 async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -89,5 +115,5 @@ async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientRes
         raise ClientConnectionError(str(error)) from error
 
 
-def _unreachable(base_url: str, why: str) -> ExchangeUnavailable:
-    return ExchangeUnavailable(f"{base_url} cannot be reached: {why}.", hint="Check the network and HTTPS_PROXY.")
+def _unreachable(host: str, why: str) -> ExchangeUnavailable:
+    return ExchangeUnavailable(f"{host} cannot be reached: {why}.", hint="Check the network and HTTPS_PROXY.")

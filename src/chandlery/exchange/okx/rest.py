@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
@@ -18,6 +19,7 @@ from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import UtcMs
 from chandlery.errors import BadPage
 from chandlery.exchange.okx import paging, wire
+from chandlery.exchange.okx.archive import OkxFiles
 from chandlery.exchange.okx.clock import ExchangeClock
 from chandlery.exchange.okx.probing import first_open_time
 from chandlery.exchange.okx.session import Clock, OkxSession, OnEvent, Sleep
@@ -46,6 +48,10 @@ class OkxSource(CandleSource):
         self.settings = settings or OkxSettings()
         self.exchange = self.settings.exchange
         self._session = OkxSession(self.settings, on_event=on_event, clock=clock, sleep=sleep, rng=rng)
+        # apart, with a circuit breaker of their own: files that cannot be had must not keep pages waiting
+        hasty = replace(self.settings, attempts=self.settings.file_attempts)
+        self._file_session = OkxSession(hasty, on_event=on_event, clock=clock, sleep=sleep, rng=rng)
+        self.files = OkxFiles(hasty, self._file_session)
         self._exchange_clock = ExchangeClock(
             partial(self._session.get, Endpoint.TIME, {}, wire.server_time),
             wall_clock=wall_clock,
@@ -55,15 +61,17 @@ class OkxSource(CandleSource):
 
     async def __aenter__(self) -> Self:
         await self._session.__aenter__()
+        await self._file_session.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        await self._file_session.__aexit__(*error)
         await self._session.__aexit__(*error)
 
     @property
     def requests(self) -> Counter[Endpoint]:
         """Attempts made so far, per endpoint."""
-        return self._session.requests
+        return self._session.requests + self._file_session.requests
 
     @property
     def clock_offset_s(self) -> float:

@@ -21,13 +21,14 @@ import msgspec
 from chandlery.domain.resilience import CircuitBreaker
 from chandlery.errors import ChandleryError, ExchangeError, ExchangeUnavailable, RateLimited
 from chandlery.exchange.okx import wire
-from chandlery.exchange.okx.settings import Endpoint, OkxSettings
+from chandlery.exchange.okx.settings import LIMITS, Endpoint, OkxSettings
 from chandlery.exchange.pacing import Pacer
 
 if TYPE_CHECKING:
-    from chandlery.exchange.okx.http import HttpClient
+    from chandlery.exchange.okx.http import HttpAnswer, HttpClient
 
 T = TypeVar("T")
+_Fetch = Callable[["HttpClient"], Awaitable["HttpAnswer"]]
 
 Sleep = Callable[[float], Awaitable[object]]
 Clock = Callable[[], float]
@@ -94,7 +95,8 @@ class OkxSession:
         self._breaker = CircuitBreaker(rng=self._rng)
         self._reached = False
         self._lines = {
-            endpoint: _Line(Pacer(limit, share=settings.share)) for endpoint, limit in settings.limits.items()
+            endpoint: _Line(Pacer(limit, share=settings.share))
+            for endpoint, limit in {**LIMITS, **settings.limits}.items()
         }
         self._http: HttpClient | None = None
 
@@ -115,11 +117,22 @@ class OkxSession:
         While a host is away that answered before, attempts do not count: then patience decides. Raises the
         ExchangeError of the last attempt, or ExchangeUnavailable when patience with a dead host ends.
         """
+        return await self._tried(
+            endpoint,
+            lambda http: http.get(endpoint, parameters),
+            lambda answer: read(wire.data_of(answer.status, answer.body, answer.retry_after_s)),
+        )
+
+    async def download(self, endpoint: Endpoint, url: str, largest: int) -> bytes:
+        """A file of at most ``largest`` bytes, in the line of ``endpoint``; tried again like ``get``."""
+        return await self._tried(endpoint, lambda http: http.download(url, largest), wire.file_of)
+
+    async def _tried(self, endpoint: Endpoint, fetch: _Fetch, read: Callable[[HttpAnswer], T]) -> T:
         began, attempt = self._clock(), 1
         while True:
             slot = await self._turn(endpoint, began)
             try:
-                answer = await self._attempt(endpoint, parameters, read, slot)
+                answer = await self._attempt(endpoint, fetch, read, slot)
             except ExchangeError as error:
                 attempt = await self._pause_before_retry(endpoint, attempt, error)
             else:
@@ -170,20 +183,14 @@ class OkxSession:
         self._tell(EventKind.GAVE_UP, endpoint, 0, error=error)
         raise error
 
-    async def _attempt(
-        self,
-        endpoint: Endpoint,
-        parameters: Mapping[str, str | int],
-        read: Callable[[msgspec.Raw], T],
-        slot: float,
-    ) -> T:
+    async def _attempt(self, endpoint: Endpoint, fetch: _Fetch, read: Callable[[HttpAnswer], T], slot: float) -> T:
         if self._http is None:
             raise RuntimeError("a source must be entered with 'async with' before use")
         self.requests[endpoint] += 1
         with self._reported_to_breaker(endpoint, slot):
-            answer = await self._http.get(endpoint, parameters)
+            answer = await fetch(self._http)
             try:
-                return read(wire.data_of(answer.status, answer.body, answer.retry_after_s))
+                return read(answer)
             except ExchangeError as error:
                 if isinstance(error, RateLimited) or answer.retry_after_s is not None:
                     self._lines[endpoint].pacer.slow_down(self._clock(), answer.retry_after_s)

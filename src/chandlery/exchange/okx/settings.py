@@ -22,6 +22,9 @@ class Endpoint(StrEnum):
     HISTORY_CANDLES = "/api/v5/market/history-candles"
     INSTRUMENTS = "/api/v5/public/instruments"
     TIME = "/api/v5/public/time"
+    FILE_LISTING = "/api/v5/public/market-data-history"
+    FILES = "/cdn/okex/traderecords/candlesticks"
+    """The folder of the files of candles, on a host of their own; their links come in the listing."""
 
 
 DOCUMENTED_LIMITS: Mapping[Endpoint, RateLimit] = MappingProxyType(
@@ -30,8 +33,20 @@ DOCUMENTED_LIMITS: Mapping[Endpoint, RateLimit] = MappingProxyType(
         Endpoint.HISTORY_CANDLES: RateLimit(requests=20, window_s=2.0),
         Endpoint.INSTRUMENTS: RateLimit(requests=20, window_s=2.0),
         Endpoint.TIME: RateLimit(requests=10, window_s=2.0),
+        Endpoint.FILE_LISTING: RateLimit(requests=5, window_s=2.0),
     }
 )
+
+LIMITS: Mapping[Endpoint, RateLimit] = MappingProxyType(
+    {
+        **DOCUMENTED_LIMITS,
+        # it was seen to refuse one request a second, in spite of its documentation
+        Endpoint.FILE_LISTING: RateLimit(requests=1, window_s=2.0),
+        # nothing is documented for the host of the files: slower than what its pages permit
+        Endpoint.FILES: RateLimit(requests=5, window_s=2.0),
+    }
+)
+"""The limits to keep: the documented ones, and assumed ones where they are absent or were seen not to hold."""
 
 
 STREAM_PATH = "/ws/v5/business"
@@ -48,14 +63,16 @@ class OkxSettings:
     ``patience_s`` how long it waits, once the host no longer answers at all, before it gives up. ``timeout_s`` and
     ``connect_timeout_s`` bound one try; ``largest_body`` is in bytes, after decompression; ``longest_retry_after_s``
     caps what a Retry-After header may ask for; ``clock_age_s`` is the age at which the measured difference between
-    the exchange's clock and ours is measured anew. Raises ConfigurationError for what cannot be.
+    the exchange's clock and ours is measured anew. ``file_attempts`` is how often a file or a listing is tried, for
+    pages have the same candles; ``file_timeout_s`` bounds a download. An endpoint that ``limits`` does not name keeps
+    its limit of ``LIMITS``. Raises ConfigurationError for what cannot be.
     """
 
     base_url: str = "https://openapi.okx.com"
     demo: bool = False
     share: float = 0.9
     page_size: int = LARGEST_PAGE
-    limits: Mapping[Endpoint, RateLimit] = field(default_factory=lambda: DOCUMENTED_LIMITS)
+    limits: Mapping[Endpoint, RateLimit] = field(default_factory=lambda: LIMITS)
     timeout_s: float = 10.0
     connect_timeout_s: float = 5.0
     attempts: int = 8
@@ -64,13 +81,14 @@ class OkxSettings:
     largest_body: int = 16 * 2**20
     longest_retry_after_s: float = 60.0
     clock_age_s: float = 60.0
+    file_attempts: int = 3
+    file_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
         _require(_is_http_url(self.base_url), f"base_url {self.base_url!r} is not an http or https address.")
         _require(0 < self.share <= 1, f"share must be above 0 and at most 1, not {self.share}.")
         _require(0 < self.page_size <= LARGEST_PAGE, f"page_size must be 1 to {LARGEST_PAGE}, not {self.page_size}.")
         _require(self.attempts >= 1, f"attempts must be at least 1, not {self.attempts}.")
-        _require(set(self.limits) == set(Endpoint), "limits must name every endpoint.")
 
     @property
     def is_simulated(self) -> bool:

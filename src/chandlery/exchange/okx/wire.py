@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -20,6 +20,9 @@ from chandlery.domain.instrument import Instrument, Kind, Series, canonical_symb
 from chandlery.domain.timeframe import IntArray, Timeframe, UtcMs
 from chandlery.errors import BadPage, DataValidationError, ExchangeUnavailable
 from chandlery.exchange.okx import codes
+
+if TYPE_CHECKING:
+    from chandlery.exchange.okx.http import HttpAnswer
 
 T = TypeVar("T")
 
@@ -58,6 +61,32 @@ def data_of(status: int, body: bytes, retry_after_s: float | None = None) -> msg
     if status >= 300:
         raise codes.failure(status, retry_after_s)
     return envelope.data
+
+
+def file_of(answer: HttpAnswer) -> bytes:
+    """The bytes of a file; raises the ExchangeError that another HTTP status than 200 stands for."""
+    if answer.status != 200:
+        raise codes.failure(answer.status, answer.retry_after_s)
+    return answer.body
+
+
+class _FileLink(msgspec.Struct):
+    filename: str
+    url: str | None = None
+
+
+class _FilesOfOne(msgspec.Struct, rename="camel"):
+    group_details: list[_FileLink] = []
+
+
+class _FileListing(msgspec.Struct):
+    details: list[_FilesOfOne] = []
+
+
+def file_links(data: msgspec.Raw) -> dict[str, str]:
+    """The links of a listing of files by name; a file without a link is being made again and is left out."""
+    groups = [group for listing in _decoded(data, list[_FileListing]) for group in listing.details]
+    return {link.filename: link.url for group in groups for link in group.group_details if link.url}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
