@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chandlery.domain.candle import VALUE_COLUMNS, BoolArray, CandleRows, RawText, Rejected
+from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, BoolArray, CandleRows, RawText, Rejected
 from chandlery.domain.instrument import Series
 from chandlery.domain.timeframe import IntArray
 from chandlery.errors import DataValidationError
@@ -111,22 +111,24 @@ def spelled(names: Iterable[object], wanted: Iterable[str]) -> dict[str, str]:
 
 def read_table(columns: Mapping[str, PlainColumn], names: Mapping[str, str]) -> Table:
     """Read the columns of candles, given by thing; ``names`` are their own names, for messages."""
-    times = read_times(columns["open_time"], names["open_time"])
-    readings = {"open_time": times}
-    for thing in VALUE_COLUMNS:
-        if thing in columns:
-            readings[thing] = read_values(columns[thing], thing)
-        else:
-            readings[thing] = Readings(values=np.full(len(times.values), np.nan))
+    readings = {"open_time": read_times(columns["open_time"], names["open_time"])}
+    readings |= {thing: read_values(columns[thing], thing) for thing in VALUE_COLUMNS if thing in columns}
+    return assembled(readings, columns.get("confirmed"))
+
+
+def assembled(readings: Mapping[str, Readings], confirmed: PlainColumn | None) -> Table:
+    """A table of columns that were read: ``open_time`` and values, NaN for those that are absent."""
+    absent = Readings(values=np.full(len(readings["open_time"].values), np.nan))
+    readings = {thing: readings.get(thing, absent) for thing in COLUMNS}
     faults = [fault for reading in readings.values() for fault in reading.faults]
-    if "confirmed" in columns:
-        faults += _unconfirmed(columns["confirmed"])
+    if confirmed is not None:
+        faults += _unconfirmed(confirmed)
     rounded = [reading.rounded for reading in readings.values() if reading.rounded is not None]
     return Table(
         columns={thing: reading.values for thing, reading in readings.items()},
         faults=faults,
         rounded=np.logical_or.reduce(rounded) if rounded else None,
-        confirmed_told="confirmed" in columns,
+        confirmed_told=confirmed is not None,
     )
 
 

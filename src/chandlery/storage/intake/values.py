@@ -85,7 +85,7 @@ def _from_text(column: Sequence[object], name: str) -> Readings:
     values: FloatArray = decimals.cast(pa.float64()).to_numpy(zero_copy_only=False)
     unreadable: BoolArray = pc.and_not(told, readable).to_numpy(zero_copy_only=False)
     long = pc.fill_null(pc.greater(pc.utf8_length(decimals), SAFE_DIGITS), False).to_numpy(zero_copy_only=False)
-    changed = [row for row in np.flatnonzero(long).tolist() if _changes(Decimal(str(column[row])), values[row])]
+    changed = [row for row in np.flatnonzero(long).tolist() if changes_digits(Decimal(str(column[row])), values[row])]
     return Readings(values=values, faults=_fault(name, unreadable), rounded=_mask(len(column), changed))
 
 
@@ -118,10 +118,10 @@ def _number(value: object) -> tuple[float, bool]:
     number = float(value)
     if isinstance(value, (float, np.floating)):
         return number, False
-    return number, _changes(Decimal(str(value)), number)
+    return number, changes_digits(Decimal(str(value)), number)
 
 
-def _changes(exact: Decimal, stored: float) -> bool:
+def changes_digits(exact: Decimal, stored: float) -> bool:
     """Whether the shortest text of the double is another number than the one given."""
     return exact.is_finite() and len(exact.as_tuple().digits) > SAFE_DIGITS and exact != Decimal(repr(float(stored)))
 
