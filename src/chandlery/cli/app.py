@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chandlery.cli import collect, demo, doctor, schema, show, simulate, status
+from chandlery.cli import collect, demo, doctor, schema, show, simulate, status, stream
 from chandlery.cli.screen import console
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 
 collect.register(app)
+stream.register(app)
 show.register(app)
 status.register(app)
 doctor.register(app)

@@ -47,13 +47,18 @@ def say(message: str) -> None:
     console.print(_escaped(message), soft_wrap=True)
 
 
-def write_json(value: Any) -> None:
+def write_json(value: Any, *, indent: int | None = 2) -> None:
     """A result for programs, on standard output."""
     try:
-        sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+        sys.stdout.write(json.dumps(value, indent=indent, default=str) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         console.on_broken_pipe()
+
+
+def write_json_line(value: Any) -> None:
+    """One of many results, in one line."""
+    write_json(value, indent=None)
 
 
 def table(*columns: str, left: int = 1, title: str | None = None) -> Table:
