@@ -103,7 +103,7 @@ def test_a_sparse_batch_is_compared_with_no_more_at_a_time_than_a_dense_one(
         read.append(len(stored))
         return stored
 
-    monkeypatch.setattr("chandlery.storage.target.candles_from", counting)
+    monkeypatch.setattr("chandlery.storage.sealed.candles_from", counting)
     sparse = dense.take(np.array([0, 1, 999, 1_000, 4_998, 4_999]))
     writer = Writer(storage.database, storage.catalog, rows_per_copy=1_000)
     assert writer.write([delivery(sparse)]) == SaveResult(unchanged=6)

@@ -136,6 +136,8 @@ class Database:
             )
         )
         self._reached = True
+        # whoever waited for a lock must see what its holder has done, whatever the server's default is
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         return connection
 
     def _transact_once(self, work: Work[Result]) -> Result:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -49,7 +50,7 @@ class Partitions:
 
     def ensure(self, timeframe: Timeframe, span: Span) -> None:
         """Make every partition that candles opening in ``span`` need."""
-        wanted = dict(_partitions(timeframe, span))
+        wanted = dict(partitions_of(timeframe, span))
         with self._lock:
             missing = {name: bounds for name, bounds in wanted.items() if name not in self._known}
         if missing:
@@ -63,21 +64,24 @@ class Partitions:
             self._known.clear()
 
 
-def _partitions(timeframe: Timeframe, span: Span) -> list[tuple[str, Span]]:
+def partitions_of(timeframe: Timeframe, span: Span) -> list[tuple[str, Span]]:
     """Name and bounds of every partition that ``span`` touches."""
-    return [(f"{table_name(timeframe)}_{label}", bounds) for label, bounds in _periods(timeframe, span)]
-
-
-def _periods(timeframe: Timeframe, span: Span) -> list[tuple[str, Span]]:
     months = months_in_a_partition(timeframe)
+    return [(_name(timeframe, months, bounds), bounds) for bounds in calendar_periods(months, span)]
+
+
+def calendar_periods(months: int, span: Span) -> list[Span]:
+    """The periods of so many months that ``span`` touches; the years 0, 10, 20... begin one of ten years."""
     first, last = to_datetime(span.start), to_datetime(span.end - 1)
     start = (first.year * 12 + first.month - 1) // months * months
-    periods = []
-    for month in range(start, last.year * 12 + last.month, months):
-        year, index = divmod(month, 12)
-        label = f"{year:04d}_{index + 1:02d}" if months == 1 else f"{year:04d}"
-        periods.append((label, Span(_month_start(month), _month_start(month + months))))
-    return periods
+    numbers = range(start, last.year * 12 + last.month, months)
+    return [Span(_month_start(number), _month_start(number + months)) for number in numbers]
+
+
+def _name(timeframe: Timeframe, months: int, bounds: Span) -> str:
+    start = to_datetime(bounds.start)
+    label = f"{start.year:04d}_{start.month:02d}" if months == 1 else f"{start.year:04d}"
+    return f"{table_name(timeframe)}_{label}"
 
 
 def _month_start(month: int) -> int:
@@ -104,3 +108,14 @@ def _make(connection: psycopg.Connection, timeframe: Timeframe, missing: dict[st
                 **parts
             )
         )
+        connection.execute(query("guard_new_partition"), partition_values(timeframe, name, missing[name]))
+
+
+def partition_values(timeframe: Timeframe, name: str, bounds: Span) -> dict[str, Any]:
+    """The values that queries about one partition take."""
+    return {
+        "partition": f"chandlery.{name}",
+        "timeframe": timeframe.name,
+        "start": to_datetime(bounds.start),
+        "end": to_datetime(bounds.end),
+    }

@@ -21,13 +21,14 @@ from chandlery.domain.candle import BoolArray, CandleBatch, Rejected, nothing_ne
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import IntArray, UtcMs
 from chandlery.storage.bisect import in_halves, set_apart
-from chandlery.storage.copy_binary import candle_stream, candles_from, revision_stream
+from chandlery.storage.copy_binary import candle_stream, revision_stream
 from chandlery.storage.coverage import extend_coverage, lock_key
 from chandlery.storage.database import Database
 from chandlery.storage.delivery import Delivery, RevisionPolicy, SaveResult
 from chandlery.storage.derivation import lock_series, made_of, uncover
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_datetime, to_datetime_or_none
+from chandlery.storage.sealed import SealedSeries
 from chandlery.storage.sql import query
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Target:
         self._series = delivery.batch.series
         self._table = table_of(self._series.timeframe)
         self._key: dict[str, Any] = {"instrument_id": instrument_id, "timeframe": self._series.timeframe.name}
+        self._sealed = SealedSeries(connection, instrument_id, self._series)
         self._manner = manner
         self._changed = Spans()
 
@@ -151,19 +153,16 @@ class Target:
         same[there] = nothing_new(part.take(there), stored.take(positions[there]))
         changed = there & ~same
         new = part.take(~there)
+        written = part.take(~same if self._replaces else ~there)
+        self._sealed.break_seals(written)
         inserted = self._insert(new)
         self._revise(stored.take(positions[changed]), part.take(changed))
-        self._changed |= part.take(~same if self._replaces else ~there).runs()
+        self._changed |= written.runs()
         result = SaveResult(inserted=inserted, unchanged=int(same.sum()), revised=int(changed.sum()))
         return result if inserted == len(new) else result + self._settle_race(new, inserted)
 
     def _stored(self, span: Span | None) -> CandleBatch:
-        if span is None:
-            return CandleBatch.empty(self._series)
-        parameters = self._key | {"start": to_datetime(span.start), "end": to_datetime(span.end)}
-        with self._connection.cursor(binary=True) as cursor:
-            row = cursor.execute(query("stored_candles", table=self._table), parameters).fetchone()
-        return CandleBatch.empty(self._series) if row is None or row[0] is None else candles_from(row[0], self._series)
+        return CandleBatch.empty(self._series) if span is None else self._sealed.stored(span)
 
     def _insert(self, new: CandleBatch) -> int:
         if not len(new):

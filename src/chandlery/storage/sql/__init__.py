@@ -17,9 +17,12 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 @functools.cache
 def _queries() -> dict[str, str]:
-    text = resources.files(__package__).joinpath("queries.sql").read_text(encoding="utf-8")
-    _, *parts = _NAME.split(text)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    found: dict[str, str] = {}
+    for file in resources.files(__package__).iterdir():
+        if file.name.endswith(".sql"):
+            _, *parts = _NAME.split(file.read_text(encoding="utf-8"))
+            found |= zip(parts[::2], parts[1::2], strict=True)
+    return found
 
 
 def query(name: str, **identifiers: sql.Composable) -> sql.Composed:

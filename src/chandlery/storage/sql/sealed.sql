@@ -1,0 +1,52 @@
+-- The queries of sealed months. {table} is the table of one timeframe, such as chandlery.candle_1m.
+
+-- name: guard_partition
+SELECT chandlery.guard_sealed(%(partition)s::regclass, %(timeframe)s, %(start)s, %(end)s)
+
+-- name: guard_new_partition
+-- Somebody has dropped the partition that was here: what was sealed of it has no rows any more.
+WITH bereft AS (
+    UPDATE chandlery.sealed SET rows_kept = false
+     WHERE timeframe = %(timeframe)s AND starts_at >= %(start)s AND starts_at < %(end)s
+    RETURNING 1
+)
+SELECT chandlery.guard_sealed(%(partition)s::regclass, %(timeframe)s, %(start)s, %(end)s)
+ WHERE EXISTS (SELECT FROM bereft)
+
+-- name: sealed_spans
+-- What is sealed of a series in [start, end).
+SELECT starts_at, ends_at, rows_kept
+  FROM chandlery.sealed
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+   AND starts_at < %(end)s AND ends_at > %(start)s
+ ORDER BY starts_at
+
+-- name: read_segment
+SELECT candles, first_open_time, last_open_time, checksum, data
+  FROM chandlery.sealed
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND starts_at = %(start)s
+
+-- name: add_segment
+INSERT INTO chandlery.sealed (
+    instrument_id, timeframe, starts_at, ends_at, first_open_time, last_open_time, candles, checksum, data
+) VALUES (
+    %(instrument_id)s, %(timeframe)s, %(start)s, %(end)s, %(first)s, %(last)s, %(candles)s, %(checksum)s, %(data)s
+)
+
+-- name: drop_segments
+DELETE FROM chandlery.sealed
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND starts_at = ANY (%(starts)s)
+
+-- name: drop_rows
+DELETE FROM {table}
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+   AND open_time >= %(start)s AND open_time < %(end)s
+
+-- name: rows_are_dropped
+UPDATE chandlery.sealed SET rows_kept = false
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND starts_at = %(start)s
+
+-- name: forget_coverage
+UPDATE chandlery.coverage
+   SET spans = spans - %(bars)s::tstzmultirange, derived = derived - %(bars)s::tstzmultirange
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
