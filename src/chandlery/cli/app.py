@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chandlery.cli import collect, demo, doctor, schema, show, simulate, status, stream
+from chandlery.cli import check, collect, demo, doctor, schema, show, simulate, status, stream
 from chandlery.cli.screen import console
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ collect.register(app)
 stream.register(app)
 show.register(app)
 status.register(app)
+check.register(app)
 doctor.register(app)
 simulate.register(app)
 demo.register(app)

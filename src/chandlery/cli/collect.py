@@ -109,12 +109,12 @@ async def _collect(settings: Settings, output: Output) -> tuple[list[SeriesRepor
     async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
         with ProgressLine() as line:
             collector = Collector(source, output, concurrency=chosen.concurrency, watch=line.show)
-            interrupted = _stop_on_signals(collector)
+            interrupted = stop_on_signals(collector)
             reports = await collector.run(wanted)
         return reports, sum(source.requests.values()), interrupted.is_set()
 
 
-def _stop_on_signals(collector: Collector) -> asyncio.Event:
+def stop_on_signals(collector: Collector) -> asyncio.Event:
     """The first Ctrl-C or SIGTERM stops cleanly, a second one at once; the event tells whether one came."""
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()

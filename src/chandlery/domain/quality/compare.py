@@ -86,7 +86,8 @@ class TimeframeCheck:
             span = bars(self._coarse.timeframe, first, last)
             message = f"{named(bits)} differ from {self._fine.timeframe} rolled up in {counted(count, 'bar')}"
             severity = Severity.ERROR if bits & _DERIVED else Severity.WARNING
-            yield finding(Rule.TIMEFRAME_MISMATCH, self._coarse, span, count, message, severity=severity)
+            both = (self._coarse, self._fine)
+            yield finding(Rule.TIMEFRAME_MISMATCH, both, span, count, message, severity=severity)
 
 
 def named(bits: int) -> str:

@@ -15,11 +15,12 @@ STALE_MS = 10 * MINUTE_MS
 may not have been settled by the exchange, and a collection every few minutes is a usual one."""
 
 
-def uncovered(series: Series, wanted: Span, covered: Spans) -> Iterator[Finding]:
-    """``missing = wanted - covered``, a finding a span."""
+def uncovered(series: Series, wanted: Span, covered: Spans, *, ledger: bool) -> Iterator[Finding]:
+    """``missing = wanted - covered``, a finding a span; without a ``ledger`` covered is where there are rows."""
+    what = "never answered" if ledger else "without a row"
     for span in Spans([wanted]) - covered:
         count = series.timeframe.count(span)
-        yield finding(Rule.GAP_UNCOVERED, series, span, count, f"{counted(count, 'bar')} not fetched")
+        yield finding(Rule.GAP_UNCOVERED, series, span, count, f"{counted(count, 'bar')} {what}")
 
 
 def missing_rows(series: Series, wanted: Span, covered: Spans, present: Spans) -> Iterator[Finding]:

@@ -76,7 +76,7 @@ class SeriesChecker:
         quiet = self._quiet.findings()
         missing: list[Finding] = []
         if wanted is not None:
-            found += gaps.uncovered(self._series, wanted, known)
+            found += gaps.uncovered(self._series, wanted, known, ledger=covered is not None)
             missing += gaps.missing_rows(self._series, wanted, known, present)
         if until is None and known_until is not None:
             found += gaps.stale(self._series, known_until, self._now)

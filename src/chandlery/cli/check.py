@@ -1,0 +1,222 @@
+"""``chandlery check``: is what is stored complete, consistent and plausible?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chandlery.cli.exits import ExitCode
+from chandlery.cli.options import AsJson, BaseUrl, Config, Since, Until, settings_from
+from chandlery.cli.screen import note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chandlery.cli.check_report import Repaired
+    from chandlery.domain.instrument import Series
+    from chandlery.domain.quality import Severity
+    from chandlery.services.check import Repair, Report, Scope, Shelf
+    from chandlery.services.outputs import Output
+    from chandlery.settings import Settings
+
+EXAMPLES = """
+Examples:
+
+  chandlery check
+
+  chandlery check BTC-USDT --timeframe 1m,1h --since 2024-01-01 --fail-on warning
+
+  chandlery check --repair
+
+  chandlery check --output csv --csv-folder data/klines --json
+
+  chandlery check candles.csv.gz --timeframe 1m --columns timestamp,open,close,high,low,volume
+
+Exit code: 0 nothing at or above --fail-on, 1 something, 2 usage, 3 database, 4 exchange. docs/quality.md explains
+every rule.
+"""
+
+_FILES = (".csv", ".csv.gz", ".csv.zip", ".csv.zst")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command(epilog=EXAMPLES)(check)
+
+
+def check(
+    symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols, or one CSV file.")] = None,
+    timeframe: Annotated[
+        str | None, typer.Option("--timeframe", "-t", help="Only these: 1m,1h,1d. A file's own: 1m.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    fail_on: Annotated[str, typer.Option(help="The least severity that fails: error, warning or info.")] = "error",
+    repair: Annotated[bool, typer.Option("--repair", help="Fetch again what is missing or suspicious.")] = False,
+    compare_exchange: Annotated[
+        int, typer.Option(min=0, help="Ask the exchange for so many bars of each series, and compare.")
+    ] = 0,
+    columns: Annotated[str | None, typer.Option(help="The columns of a file without a header, in order.")] = None,
+    output: Annotated[str | None, typer.Option(help="Check the candles in postgres or in csv.")] = None,
+    csv_folder: Annotated[str | None, typer.Option(help="The folder of the CSV files.")] = None,
+    base_url: BaseUrl = None,
+    json: AsJson = False,
+    config: Config = None,
+) -> int:
+    """Find gaps, broken rows, quiet runs, outages, price jumps and contradictions; see docs/quality.md."""
+    from chandlery.cli.check_report import draw, plain
+    from chandlery.cli.screen import write_json
+
+    settings = settings_from(
+        config,
+        data_collection__timeframes=timeframe,
+        data_collection__since=since,
+        data_collection__until=until,
+        data_collection__base_url=base_url,
+        data__output=output,
+        data__csv_folder=csv_folder,
+    )
+    least = _severity(fail_on)
+    files = [name for name in symbols or () if name.endswith(_FILES)]
+    scope = _scope(settings, [] if files else symbols or [], timeframe, since, until)
+    repaired: Repaired | None = None
+    if files:
+        _refuse(bool(repair or compare_exchange), "--repair and --compare-exchange are for stores, not for a file")
+        _refuse(len(symbols or ()) > 1, "one file at a time")
+        report = _check_file(Path(files[0]), scope, columns)
+    else:
+        _refuse(columns is not None, "--columns is for a CSV file")
+        report, repaired = _check_store(settings, scope, compare_exchange, repair)
+    if json:
+        write_json(plain(report, repaired))
+    else:
+        draw(report, repaired)
+    if repaired is not None and repaired.interrupted:
+        return ExitCode.INTERRUPTED
+    return ExitCode.INCOMPLETE if report.worst is not None and report.worst >= least else ExitCode.COMPLETE
+
+
+def _severity(name: str) -> Severity:
+    from chandlery.domain.quality import Severity
+
+    _refuse(name.upper() not in Severity.__members__, f"--fail-on is error, warning or info, not {name!r}")
+    return Severity[name.upper()]
+
+
+def _refuse(wrong: bool, sentence: str) -> None:
+    from chandlery.errors import ConfigurationError
+
+    if wrong:
+        raise ConfigurationError(f"{sentence}.", hint="Try: chandlery check --help")
+
+
+def _scope(
+    settings: Settings, symbols: list[str], timeframe: str | None, since: str | None, until: str | None
+) -> Scope:
+    """What was asked for on the command line; what the configuration collects is no bound to what is checked."""
+    from chandlery.domain.instrument import canonical_symbol
+    from chandlery.domain.timeframe import TIMEFRAMES
+    from chandlery.services.check import Scope
+
+    chosen = settings.data_collection
+    return Scope(
+        symbols=[canonical_symbol(symbol) for symbol in symbols],
+        timeframes=[TIMEFRAMES[name] for name in chosen.timeframes] if timeframe else (),
+        since=chosen.since_ms if since else None,
+        until=chosen.until_ms if until else None,
+    )
+
+
+def _check_file(path: Path, scope: Scope, columns: str | None) -> Report:
+    from chandlery.services.check.tables import check_table, file_shelf
+
+    _refuse(len(scope.timeframes) != 1, "a file has one timeframe; say which, as in --timeframe 1m")
+    names = [name.strip() for name in columns.split(",")] if columns else ()
+    return check_table(file_shelf(path, scope.timeframes[0], names), scope)
+
+
+def _check_store(settings: Settings, scope: Scope, compare: int, repair: bool) -> tuple[Report, Repaired | None]:
+    from chandlery.services import error_log
+
+    error_log.configure(settings.logging)
+    with _opened(settings) as (shelf, output):
+        look = partial(_look, settings, shelf, scope, compare)
+        before = look()
+        if not repair:
+            return before, None
+        done, interrupted = asyncio.run(_repair(settings, shelf, output, before))
+        after = before if interrupted else look()
+        return after, Repaired(before=before, done=done, interrupted=interrupted)
+
+
+def _look(settings: Settings, shelf: Shelf, scope: Scope, compare: int) -> Report:
+    from chandlery.services.check import check
+
+    report = check(shelf, scope, time.time_ns() // 1_000_000, _watch)
+    return asyncio.run(_with_sample(settings, shelf, report, compare)) if compare else report
+
+
+async def _with_sample(settings: Settings, shelf: Shelf, report: Report, count: int) -> Report:
+    """The report with what a sample of the exchange's own candles adds to it."""
+    from chandlery.exchange.okx.rest import OkxSource
+    from chandlery.services import error_log
+    from chandlery.services.check import sampled
+    from chandlery.services.opening import okx_settings
+
+    async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
+        found, left_out = await sampled(source, shelf, report, count)
+        for series in left_out:
+            note(f"{series} of {series.exchange} was not compared: {source.exchange} does not list it.")
+    return report.with_findings(found)
+
+
+async def _repair(settings: Settings, shelf: Shelf, output: Output, report: Report) -> tuple[Repair, bool]:
+    from chandlery.cli.collect import stop_on_signals
+    from chandlery.cli.progress import ProgressLine
+    from chandlery.exchange.okx.rest import OkxSource
+    from chandlery.services import error_log
+    from chandlery.services.check import repair
+    from chandlery.services.opening import okx_settings
+
+    interruptions = []
+    async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
+        with ProgressLine() as line:
+            done = await repair(
+                source,
+                output,
+                shelf,
+                report.findings,
+                concurrency=settings.data_collection.concurrency,
+                watch=line.show,
+                started=lambda collector: interruptions.append(stop_on_signals(collector)),
+            )
+    return done, any(interruption.is_set() for interruption in interruptions)
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings) -> Iterator[tuple[Shelf, Output]]:
+    """The store to check, and the same to write to; where candles go to both, the database is what is checked."""
+    from chandlery.services.check import CsvShelf, PostgresShelf
+    from chandlery.services.opening import open_storage
+    from chandlery.services.outputs import CsvOutput, PostgresOutput
+    from chandlery.storage.csv_files import CsvStore
+
+    if settings.data.output == "csv":
+        store = CsvStore(settings.data.csv_folder)
+        yield CsvShelf(store), CsvOutput(store)
+        return
+    with open_storage(settings) as storage:
+        storage.require_schema()
+        yield PostgresShelf(storage), PostgresOutput(storage)
+
+
+def _watch(series: Series) -> None:
+    if sys.stderr.isatty():
+        note(f"checking {series}")
