@@ -40,6 +40,8 @@ def shell(database_url: str, exchange: Simulator, tmp_path: Path) -> Shell:
 def test_it_stores_what_closes_until_it_is_told_to_stop(
     shell: Shell, storage: PostgreSQLStorage, number: signal.Signals
 ) -> None:
+    listener = psycopg.connect(storage.database.conninfo, autocommit=True)
+    listener.execute("LISTEN chandlery_candles")
     streaming = shell.start("stream", "BTC-USDT", "ETH-USDT", "--json")
     covered = storage.ledger.covered
     wait_until(lambda: all(covered(series(symbol)) for symbol in ("BTC-USDT", "ETH-USDT")))
@@ -54,6 +56,11 @@ def test_it_stores_what_closes_until_it_is_told_to_stop(
         stored = storage.reader.candles(series(line["symbol"]), Span(line["start"], line["end"]))
         assert len(stored) == line["candles"]
         assert stored.close[-1] == line["close"]
+    with listener:
+        told = [json.loads(notice.payload) for notice in listener.notifies(timeout=1.0)]
+    assert sorted((one["symbol"], one["start"]) for one in told) == sorted(
+        (one["symbol"], one["start"]) for one in lines
+    )
 
 
 def test_without_a_symbol_it_says_what_to_type(shell: Shell) -> None:

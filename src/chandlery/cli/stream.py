@@ -77,6 +77,7 @@ def run_stream(settings: Settings, *, since_ms: int | None = None, as_json: bool
     if settings.data.output != "postgres":
         note("The stream goes to PostgreSQL only; data.output is meant for chandlery collect.")
     with open_patient_storage(settings) as storage:
+        storage.writer.notify = True
         asyncio.run(_stream(settings, storage, since_ms, as_json=as_json))
     return ExitCode.COMPLETE
 
