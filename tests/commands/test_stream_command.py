@@ -6,7 +6,9 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from market import MIDNIGHT, MINUTE, series, wait_until
 
@@ -61,6 +63,10 @@ def test_it_stores_what_closes_until_it_is_told_to_stop(
     assert sorted((one["symbol"], one["start"]) for one in told) == sorted(
         (one["symbol"], one["start"]) for one in lines
     )
+
+
+def _what(told: dict[str, Any]) -> tuple[str, int, int]:
+    return told["symbol"], told["start"], told["end"]
 
 
 def test_without_a_symbol_it_says_what_to_type(shell: Shell) -> None:
