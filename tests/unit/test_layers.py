@@ -21,6 +21,7 @@ BELOW = {
     "settings": {"domain", "errors", "redaction", "setting_sources", "storage.config"},
     "services": {"domain", "errors", "redaction", "exchange", "storage", "settings"},
     "cli": {"domain", "errors", "redaction", "exchange", "storage", "settings", "services", "simulator"},
+    "qlib": {"domain", "errors", "services", "storage"},
     "__init__": {"domain", "errors", "settings", "services", "storage"},
     "__main__": {"cli"},
 }

@@ -22,9 +22,7 @@ def check_features(root: Path, calendars: dict[str, Times], listed: Listed) -> I
     spelled = {path.name for path in folders}
     for symbol in listed:
         if folder_of(symbol) not in spelled:
-            yield error(
-                f"{FEATURES}/{folder_of(symbol)}", f"is missing: {symbol} is listed, and all its values are NaN."
-            )
+            yield error(f"{FEATURES}/{folder_of(symbol)}", f"is missing: {symbol} is listed, but without values.")
     known = {folder_of(symbol): symbol for symbol in listed}
     for folder in folders:
         where = f"{FEATURES}/{folder.name}"

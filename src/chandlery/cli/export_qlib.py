@@ -1,0 +1,104 @@
+"""``chandlery export qlib``: a folder for Qlib, and a judgement of any such folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chandlery.cli.exits import ExitCode
+from chandlery.cli.options import AsJson, Config, Since, settings_from
+from chandlery.cli.screen import console, moment, note, say, table, write_json
+
+if TYPE_CHECKING:
+    from chandlery.services.export_qlib import ExportReport
+
+EXAMPLES = """
+Examples:
+
+  chandlery export qlib qlib-data
+
+  chandlery export qlib qlib-data BTC-USDT ETH-USDT --timeframe 1h,1d --since 2023-01-01
+
+  chandlery export qlib qlib-data --check
+
+The same command brings the folder up to date. In Qlib: qlib.init(provider_uri="qlib-data", region="us", kernels=1,
+trade_unit=None). Frequencies are called 1min ... 60min, 240min, day, 1week, 1month there.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command(name="qlib", epilog=EXAMPLES)(qlib)
+
+
+def qlib(
+    folder: Annotated[Path, typer.Argument(help="The folder to make or to bring up to date.")],
+    symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols.")] = None,
+    timeframe: Annotated[str | None, typer.Option("--timeframe", "-t", help="Only these: 1m,1h,1d.")] = None,
+    since: Since = None,
+    until: Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")] = None,
+    exchange: Annotated[str | None, typer.Option(help="Whose candles, if several exchanges have a symbol.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only judge the folder, whoever made it.")] = False,
+    json: AsJson = False,
+    config: Config = None,
+) -> int:
+    """Export candles into the folder format of Qlib: written aside, read back, compared, then swapped in."""
+    if check:
+        return _check(folder, as_json=json)
+    from rich.console import Console
+
+    from chandlery.services.export_qlib import Selection, export_qlib
+    from chandlery.services.opening import open_storage
+
+    timeframes = [name.strip() for name in (timeframe or "").split(",") if name.strip()]
+    chosen = Selection.parsed(symbols or (), timeframes, since, until, exchange)
+    with open_storage(settings_from(config)) as storage, Console(stderr=True).status("looking") as line:
+        report = export_qlib(
+            storage, folder, chosen, lambda series, done, count: line.update(f"{done}/{count} series: {series}")
+        )
+    if json:
+        write_json(report.plain())
+    else:
+        draw(report)
+    return ExitCode.COMPLETE
+
+
+def draw(report: ExportReport) -> None:
+    """Print a line a series, what became of the folder, and what float32 cost."""
+    shown = table("series", "freq", "first", "last", "candles", "gaps", "missing", left=4)
+    for row in report.series:
+        shown.add_row(
+            f"{row.symbol} {row.timeframe}",
+            row.freq,
+            moment(row.first),
+            moment(row.last),
+            f"{row.candles:,}",
+            f"{row.gaps:,}",
+            f"{row.missing:,}",
+        )
+    console.print(shown)
+    outcome = f"{report.outcome}: {report.why}" if report.why else report.outcome
+    say(f"{report.folder}: {outcome}. {report.candles:,} candles, {report.files:,} files, {report.size / 1e6:,.1f} MB.")
+    worst = ", ".join(f"{name} {error:.1e}" for name, error in report.losses.worst.items() if error)
+    note(f"All values were read back and equal the database. Qlib keeps float32; largest relative error: {worst}.")
+    for warning in report.warnings:
+        note(warning)
+
+
+def _check(folder: Path, *, as_json: bool) -> int:
+    """Judge a folder; exit code 1 if Qlib would fail on it or show something wrong."""
+    from dataclasses import asdict
+
+    from chandlery.services.export_qlib.checking import check_folder
+
+    findings = check_folder(folder)
+    errors = sum(finding.level == "error" for finding in findings)
+    if as_json:
+        write_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            say(f"{finding.level}: {finding.where}: {finding.what}")
+        say(f"{folder}: {errors} errors, {len(findings) - errors} warnings.")
+    return ExitCode.INCOMPLETE if errors else ExitCode.COMPLETE
