@@ -24,8 +24,8 @@ from chandlery.errors import (
 )
 
 if TYPE_CHECKING:
-    from chandlery.services.live.iterate import LiveCandle, live
     from chandlery.services.check.tables import check_frame
+    from chandlery.services.live.iterate import LiveCandle, live
     from chandlery.services.opening import open_storage
     from chandlery.services.save_klines import save_klines
     from chandlery.settings import Settings, load_settings
@@ -44,9 +44,9 @@ _LAZY = {
     "PostgresConfig": "chandlery.storage.config",
     "SaveResult": "chandlery.storage.writer",
     "Settings": "chandlery.settings",
-    "live": "chandlery.services.live.iterate",
-    "listen": "chandlery.storage.announcements",
     "check_frame": "chandlery.services.check.tables",
+    "listen": "chandlery.storage.announcements",
+    "live": "chandlery.services.live.iterate",
     "load_settings": "chandlery.settings",
     "open_storage": "chandlery.services.opening",
     "save_klines": "chandlery.services.save_klines",
@@ -69,9 +69,9 @@ __all__ = [
     "SaveResult",
     "Settings",
     "StorageError",
+    "check_frame",
     "listen",
     "live",
-    "check_frame",
     "load_settings",
     "open_storage",
     "save_klines",

@@ -27,6 +27,7 @@ NAMES = [
     "SaveResult",
     "Settings",
     "StorageError",
+    "check_frame",
     "listen",
     "live",
     "load_settings",
