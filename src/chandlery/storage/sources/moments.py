@@ -54,7 +54,7 @@ class Clock:
 
 @dataclass(slots=True, kw_only=True)
 class Census:
-    """What the times of a file look like: how many of each unit, how many ISO texts without a zone, and an example."""
+    """What the times of a file look like: how many of each unit, how many ISO texts without a zone, an odd one out."""
 
     units: Counter[Unit] = field(default_factory=Counter)
     without_zone: int = 0
@@ -63,8 +63,7 @@ class Census:
     def count(self, text: pa.StringArray) -> IntArray | None:
         """Take a column of times into account; the times as numbers that compare, if all of them are of one kind."""
         numbers = _cast(text, pa.int64())
-        if numbers is not None:
-            self._count_numbers(numbers.to_numpy(zero_copy_only=False))
+        if numbers is not None and self._count_numbers(_plain(numbers)):
             return _plain(numbers)
         for kind, zoned in ((_NS, False), (_NS_UTC, True)):
             instants = _cast(text, kind)
@@ -81,22 +80,20 @@ class Census:
         iso = pc.and_not(iso, whole)
         zoned = pc.fill_null(pc.match_substring_regex(text, _ZONED), False)
         self._count_iso(pc.sum(iso).as_py() or 0, pc.sum(pc.and_not(iso, zoned)).as_py() or 0)
-        strange = text.filter(pc.and_not(pc.invert(pc.or_(iso, whole)), pc.fill_null(pc.equal(text, ""), True)))
-        self._remember(strange[0].as_py() if len(strange) else None)
+        strange = text.filter(pc.and_not(pc.invert(iso), pc.fill_null(pc.equal(text, ""), True)))
+        self.strange = self.strange or (strange[0].as_py() if len(strange) else None)
 
-    def _count_numbers(self, numbers: IntArray) -> None:
+    def _count_numbers(self, numbers: IntArray) -> bool:
+        """Count them by unit; whether any of them can be a time."""
+        before = self.units.total()
         for unit, (factor, divisor) in _TO_MS.items():
             low, high = EARLIEST_MS // factor * divisor, LATEST_MS // factor * divisor
             self.units[unit] += int(((numbers >= low) & (numbers < high)).sum())
-        if len(numbers):
-            self._remember(str(int(numbers[0])))
+        return self.units.total() > before
 
     def _count_iso(self, count: int, without_zone: int) -> None:
         self.units["iso"] += count
         self.without_zone += without_zone
-
-    def _remember(self, strange: str | None) -> None:
-        self.strange = self.strange or strange
 
     def verdict(self, column: str) -> Unit:
         """The one unit that the times are in. Raises DataValidationError if there is none, or more than one."""
