@@ -1,4 +1,4 @@
-"""``python -m drill``: faults at random for many seeds, measured outages, and a day with an outage an hour."""
+"""``python -m drill``: faults at random for many seeds, outages by the clock, a day of them, and live candles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import sys
 import time
 from collections import Counter
 
-from drill.exercise import drill, say
+from psycopg.conninfo import make_conninfo
+
+from drill.exercise import database, drill, say
+from drill.live import live_drill
 from drill.outages import a_day, outage
 from faults.servers import PrivateServer
 
@@ -20,6 +23,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each (%(default)s)")
     parser.add_argument("--outage", type=float, nargs="*", default=[], help="outages of so many seconds, measured")
     parser.add_argument("--day", action="store_true", help="24 simulated hours with an outage an hour")
+    parser.add_argument("--live", type=int, metavar="MINUTES", help="so many simulated minutes of 300 live series")
+    parser.add_argument("--live-speed", type=float, default=20.0, help="simulated seconds a second (%(default)s)")
     chosen = parser.parse_args()
     first = int(time.time()) % 1_000_000 if chosen.first is None else chosen.first
     with PrivateServer(shared_buffers="32MB") as server:
@@ -28,6 +33,10 @@ def main() -> int:
             say(outage(seconds, server))
         if chosen.day:
             say(a_day(server))
+        if chosen.live:
+            with database(server) as name:
+                url = make_conninfo(server.direct, dbname=name)
+                say(str(live_drill(url, series=300, minutes=chosen.live, speed=chosen.live_speed, losses=30)))
         return drills(range(first, first + chosen.seeds), server, chosen.rounds)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from drill.exercise import drill, say
+from drill.live import live_drill
 from faults.servers import PrivateServer
 
 A_NEW_ONE = int(time.time()) // 60 % 1_000_000
@@ -24,3 +25,7 @@ def server() -> Iterator[PrivateServer]:
 def test_faults_at_random_lose_nothing_and_double_nothing(server: PrivateServer, seed: int | None) -> None:
     say(f"seed {A_NEW_ONE if seed is None else seed}")
     say(str(drill(A_NEW_ONE if seed is None else seed, server, rounds=2)))
+
+
+def test_a_stream_that_is_lost_again_and_again_loses_nothing(database_url: str) -> None:
+    say(str(live_drill(database_url, series=20, minutes=6, speed=60.0, losses=4, missing=0.05)))

@@ -55,7 +55,7 @@ def pushed(bar: int, symbol: str = "BTC-USDT") -> Pushed:
 
 
 def test_the_waiting_room_joins_by_series_and_keeps_the_raw_text() -> None:
-    room = WaitingRoom()
+    room = WaitingRoom(10)
     for bar in (0, 1):
         assert room.enter(pushed(bar))
         assert room.enter(pushed(bar, "ETH-USDT"))
@@ -69,7 +69,7 @@ def test_the_waiting_room_joins_by_series_and_keeps_the_raw_text() -> None:
 
 
 def test_a_full_waiting_room_takes_nobody_and_loses_nobody() -> None:
-    room = WaitingRoom(most=2)
+    room = WaitingRoom(2)
     assert [room.enter(pushed(bar)) for bar in range(4)] == [True, True, False, False]
     assert room.leave()[0].rows().open_time.tolist() == [START, START + MINUTE_MS]
     assert room.enter(pushed(3))

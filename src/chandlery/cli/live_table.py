@@ -51,6 +51,10 @@ class LiveTable:
         elif self._progress.tails:
             note(_summary(self._progress, time.monotonic()))
 
+    def note(self, message: str) -> None:
+        """A line above the table."""
+        self._live.console.print(message, style="dim", markup=False)
+
     async def _draw(self) -> None:
         while True:
             self._live.update(self._picture(), refresh=True)

@@ -14,6 +14,7 @@ from chandlery.cli.options import BaseUrl, Config, settings_from
 from chandlery.cli.screen import note, write_json_line
 
 if TYPE_CHECKING:
+    from chandlery.cli.live_table import LiveTable
     from chandlery.services.live.recorder import Recorder
     from chandlery.settings import Settings
     from chandlery.storage.postgres import PostgreSQLStorage
@@ -101,12 +102,12 @@ async def _stream(settings: Settings, storage: PostgreSQLStorage, since_ms: int 
         recorder = Recorder(source, streaming, store, grace_s=chosen.stream_grace_s)
         if as_json:
             recorder.tell(_write_lines)
-        _stop_on_signals(recorder)
-        async with LiveTable(recorder.progress, shown=not as_json):
+        async with LiveTable(recorder.progress, shown=not as_json) as shown:
+            _stop_on_signals(recorder, shown)
             await recorder.run(wanted)
 
 
-def _stop_on_signals(recorder: Recorder) -> None:
+def _stop_on_signals(recorder: Recorder, shown: LiveTable) -> None:
     """The first Ctrl-C or SIGTERM stops cleanly, a second one at once."""
     loop = asyncio.get_running_loop()
     asked = False
@@ -116,7 +117,7 @@ def _stop_on_signals(recorder: Recorder) -> None:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        note("Stopping; press Ctrl-C again to stop at once.")
+        shown.note("Stopping; press Ctrl-C again to stop at once.")
         recorder.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -83,8 +83,8 @@ class CandleSource(Protocol):
     files: FileSource
     """Its files of one-minute candles."""
 
-    async def now(self) -> UtcMs:
-        """The exchange's clock, UTC milliseconds."""
+    async def now(self, *, fresh: bool = False) -> UtcMs:
+        """The exchange's clock, UTC milliseconds; a ``fresh`` reading takes a request."""
         ...
 
     async def instruments(self) -> Sequence[Instrument]:

@@ -35,11 +35,14 @@ class ExchangeClock:
         self._due_at = float("-inf")
         self._asking = asyncio.Lock()
 
-    async def now(self) -> UtcMs:
-        """UTC milliseconds. Raises an ExchangeError if the exchange has never told its time and does not now."""
+    async def now(self, *, fresh: bool = False) -> UtcMs:
+        """UTC milliseconds; ``fresh`` reads it anew.
+
+        Raises an ExchangeError if the exchange has never told its time and does not now.
+        """
         async with self._asking:
             lead_s = self._lead_s
-            if lead_s is None or self._steady_clock() >= self._due_at:
+            if lead_s is None or fresh or self._steady_clock() >= self._due_at:
                 lead_s = await self._refreshed(lead_s)
         return round((self._steady_clock() + lead_s) * 1000)
 

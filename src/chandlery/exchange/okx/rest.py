@@ -78,9 +78,9 @@ class OkxSource(CandleSource):
         """The exchange's clock minus this machine's, as last measured; 0 before the first measurement."""
         return self._exchange_clock.offset_s
 
-    async def now(self) -> UtcMs:
-        """The exchange's clock, asked again once the last reading is ``clock_age_s`` old."""
-        return await self._exchange_clock.now()
+    async def now(self, *, fresh: bool = False) -> UtcMs:
+        """The exchange's clock, asked again once the last reading is ``clock_age_s`` old, or for a ``fresh`` one."""
+        return await self._exchange_clock.now(fresh=fresh)
 
     async def instruments(self) -> Sequence[Instrument]:
         """All spot, swap and futures instruments; delisted ones are absent."""

@@ -24,7 +24,7 @@ from chandlery.services.live.healing import Healer
 from chandlery.services.live.state import LiveProgress, LiveState
 from chandlery.services.live.store import LiveStore
 from chandlery.services.live.tail import Tail, begins_at
-from chandlery.services.live.waiting import Waiting, WaitingRoom
+from chandlery.services.live.waiting import MOST_WAITING, Waiting, WaitingRoom
 from chandlery.storage.writer import Delivery
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Recorder:
     """Records from a stream and the source that belongs to it into one store, until it is stopped.
 
     ``streaming`` makes the stream of the series that were chosen. ``grace_s`` is how long after its close a candle may
-    still be pushed before it is read by REST.
+    still be pushed before it is read by REST; ``most_waiting`` is how many candles are kept while the store is away.
     """
 
     def __init__(
@@ -60,13 +60,14 @@ class Recorder:
         store: LiveStore,
         *,
         grace_s: float,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._source = source
         self._streaming = streaming
         self._store = store
         self._state = LiveState(store)
         self._healer = Healer(source, self._state, grace_s=grace_s)
-        self._room = WaitingRoom()
+        self._room = WaitingRoom(most_waiting)
         self._some = asyncio.Event()
 
     @property
@@ -167,11 +168,19 @@ class Recorder:
             await self._save_those(self._room.leave())
 
     async def _save_those(self, waiting: Sequence[Waiting]) -> None:
-        now = await self._source.now() + _CLOCK_TOLERANCE_MS
+        now = await self._now_for(waiting) + _CLOCK_TOLERANCE_MS
         await self._state.save([delivery_of(one.rows(), one.raw, now=now) for one in waiting])
         committed_s = self._state.clock()
         self.progress.latencies_s.extend(committed_s - came for one in waiting for came in one.received_s)
         self.progress.waiting = len(self._room)
+
+    async def _now_for(self, waiting: Sequence[Waiting]) -> UtcMs:
+        """The exchange's time. Where it calls a candle confirmed that is open by our reading of it, a fresh one."""
+        now = await self._source.now()
+        closes = max(
+            one.series.timeframe.close_of(int(push.rows.open_time.max())) for one in waiting for push in one.pushes
+        )
+        return now if closes <= now + _CLOCK_TOLERANCE_MS else await self._source.now(fresh=True)
 
     async def _store_the_rest(self) -> None:
         """At the end: what has arrived is stored if the store is there; if it is not, the next run heals it."""

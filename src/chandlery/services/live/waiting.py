@@ -8,6 +8,7 @@ import numpy as np
 
 from chandlery.domain.candle import COLUMNS, CandleRows
 from chandlery.domain.instrument import Series
+from chandlery.domain.timeframe import UtcMs
 from chandlery.exchange.stream import Pushed
 
 MOST_WAITING = 20_000
@@ -35,6 +36,11 @@ class Waiting:
         raise IndexError(row)
 
     @property
+    def last_close(self) -> UtcMs:
+        """When the newest of them closes, UTC milliseconds."""
+        return self.series.timeframe.close_of(max(int(push.rows.open_time.max()) for push in self.pushes))
+
+    @property
     def received_s(self) -> list[float]:
         """When each push came, on the clock of the stream."""
         return [push.received_s for push in self.pushes]
@@ -43,7 +49,7 @@ class Waiting:
 class WaitingRoom:
     """Takes confirmed candles and hands out all of them at once; never more than ``most`` candles."""
 
-    def __init__(self, most: int = MOST_WAITING) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         self._count = 0
         self._by_series: dict[Series, Waiting] = {}
