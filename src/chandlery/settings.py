@@ -87,6 +87,7 @@ Count = Annotated[int, BeforeValidator(_not_a_switch), Field(ge=1)]
 Seconds = Annotated[float, BeforeValidator(_not_a_switch), Field(gt=0, allow_inf_nan=False)]
 Symbol = Annotated[str, PlainValidator(canonical_symbol)]
 Interval = Annotated[str, PlainValidator(_is_timeframe)]
+OptionalInterval = Annotated[str | None, PlainValidator(lambda value: None if value is None else _is_timeframe(value))]
 Listed = BeforeValidator(_as_list)
 Moment = Annotated[datetime | date | None, PlainValidator(_as_time)]
 Folder = Annotated[Path, BeforeValidator(lambda value: Path(value).expanduser() if isinstance(value, str) else value)]
@@ -108,7 +109,8 @@ class CollectionSettings(_Section):
     """What to collect and how hard to ask.
 
     The ``*_limit`` fields are requests per 2 s, as the exchange documents them; ``rate_share`` is how much of them to
-    use. ``since`` and ``until`` are None for the start of history and for now.
+    use. ``since`` and ``until`` are None for the start of history and for now; ``roll_up_from`` is the timeframe of
+    which coarser ones are made, None for fetching them all.
     """
 
     base_url: WebAddress = "https://openapi.okx.com"
@@ -117,6 +119,7 @@ class CollectionSettings(_Section):
     timeframes: Annotated[tuple[Interval, ...], Listed, Field(min_length=1)] = ("1m",)
     since: Moment = None
     until: Moment = None
+    roll_up_from: OptionalInterval = None
     rate_share: Annotated[float, BeforeValidator(_not_a_switch), Field(gt=0, le=1)] = 0.9
     candles_limit: Count = 40
     history_limit: Count = 20

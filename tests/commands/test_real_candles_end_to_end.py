@@ -1,16 +1,13 @@
 """Real candles from the exchange's side to the reader's: every value, no gap, none twice, and at the permitted rate.
 
-The candles are not part of the project: CHANDLERY_REAL_CANDLES names their folder, else it is ``../shared/data`` beside
-the repository. Where there is none, these tests are skipped and say so.
+Where there are no real candles, these tests are skipped and say so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pa_parquet
@@ -25,9 +22,8 @@ from chandlery.services.collect import Collector, SeriesReport, Wanted
 from chandlery.services.outputs import PostgresOutput
 from chandlery.simulator import NO_RATE_LIMITS, RateLimits, ReplayMarket, RunningClock, Simulator
 from chandlery.storage.postgres import PostgreSQLStorage
-from processes import REPOSITORY
+from real_candles import FOLDER
 
-FOLDER = Path(os.environ.get("CHANDLERY_REAL_CANDLES") or REPOSITORY.parent / "shared" / "data")
 BTC = ("okx_BTC-USDT-SWAP_1m_2026-01.parquet", Series("okx-simulated", "BTC-USDT-SWAP", timeframe("1m")), 22_078)
 DOGE = ("okx_DOGE-USDT-SWAP_5m_2022.parquet", Series("okx-simulated", "DOGE-USDT-SWAP", timeframe("5m")), 70_499)
 

@@ -1,13 +1,9 @@
 """Real candles, replayed by the simulator, come back identical.
 
-They are not part of the project: CHANDLERY_REAL_CANDLES names their folder, else it is ``../shared/data`` beside the
-repository. Where there is none, these tests are skipped and say so.
+Where there are none, these tests are skipped and say so.
 """
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pa_parquet
@@ -15,9 +11,8 @@ import pytest
 from simulator_client import Asker
 
 from chandlery.simulator import ReplayMarket, Simulator
+from real_candles import FOLDER
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDER = Path(os.environ.get("CHANDLERY_REAL_CANDLES") or REPOSITORY.parent / "shared" / "data")
 FILES = {
     "okx_BTC-USDT-SWAP_1m_2026-01.parquet": ("BTC-USDT-SWAP", "1m", 60_000, 0.01),
     "okx_DOGE-USDT-SWAP_5m_2022.parquet": ("DOGE-USDT-SWAP", "5m", 300_000, 1_000.0),

@@ -25,6 +25,8 @@ Examples:
 
   chandlery collect BTC/USDT ETH/USDT:USDT --timeframe 1m,1h,1d
 
+  chandlery collect BTC-USDT --timeframe 1m,5m,1h,1d --from 1m --since 2024-01-01
+
   chandlery collect BTC-USDT --since 2024-01-01 --until 2024-01-31 --output both
 
 A second run fetches only what is new or missing. Ctrl-C stops cleanly; the next run goes on from there.
@@ -42,6 +44,9 @@ def collect(
         list[str] | None, typer.Argument(help="Symbols: BTC-USDT, BTC-USDT-SWAP, BTC/USDT:USDT.")
     ] = None,
     timeframe: Annotated[str | None, typer.Option("--timeframe", "-t", help="One or several: 1m,1h,1d.")] = None,
+    roll_up_from: Annotated[
+        str | None, typer.Option("--from", help="Make coarser candles of this timeframe's, where it is stored whole.")
+    ] = None,
     since: Since = None,
     until: Until = None,
     output: Annotated[str | None, typer.Option(help="Where to: postgres, csv or both.")] = None,
@@ -56,6 +61,7 @@ def collect(
         config,
         data_collection__symbols=symbols or None,
         data_collection__timeframes=timeframe,
+        data_collection__roll_up_from=roll_up_from,
         data_collection__since=since,
         data_collection__until=until,
         data_collection__concurrency=concurrency,
@@ -104,6 +110,7 @@ async def _collect(settings: Settings, output: Output) -> tuple[list[SeriesRepor
         timeframes=[TIMEFRAMES[name] for name in chosen.timeframes],
         since=chosen.since_ms,
         until=chosen.until_ms,
+        roll_up_from=TIMEFRAMES[chosen.roll_up_from] if chosen.roll_up_from else None,
     )
     source: OkxSource
     async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
@@ -135,7 +142,8 @@ def _tell(reports: list[SeriesReport], requests: int, interrupted: bool) -> None
     from chandlery.cli.screen import console
 
     counted = [name for name in ("unchanged", "revised", "rejected") if any(getattr(r.result, name) for r in reports)]
-    shown = table("series", "from", "to", "new", *counted, "missing", left=3)
+    derived = ["derived"] if any(report.derived for report in reports) else []
+    shown = table("series", "from", "to", "new", *derived, *counted, "missing", left=3)
     for report in reports:
         span = report.wanted
         missing = duration(report.missing.length / 1000) if report.missing else "-"
@@ -143,7 +151,9 @@ def _tell(reports: list[SeriesReport], requests: int, interrupted: bool) -> None
             str(report.series),
             day(span.start if span else None),
             moment(span.end if span else None),
-            *(f"{getattr(report.result, name):,}" for name in ("inserted", *counted)),
+            f"{report.result.inserted:,}",
+            *(f"{report.derived:,}" for _ in derived),
+            *(f"{getattr(report.result, name):,}" for name in counted),
             missing if report.finished else "not looked at",
         )
     console.print(shown)
@@ -170,6 +180,7 @@ def _plain(report: SeriesReport) -> dict[str, Any]:
         "start_ms": report.wanted.start if report.wanted else None,
         "end_ms": report.wanted.end if report.wanted else None,
         "inserted": result.inserted,
+        "derived": report.derived,
         "unchanged": result.unchanged,
         "revised": result.revised,
         "rejected": result.rejected,

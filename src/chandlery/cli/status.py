@@ -55,7 +55,8 @@ def status(
 
 def draw(rows: list[SeriesStatus]) -> None:
     """Print a line a series."""
-    shown = table("series", "exchange", "first", "last", "candles", "coverage", "gaps", "lag", left=4)
+    derived = ["derived"] if any(row.derived for row in rows) else []
+    shown = table("series", "exchange", "first", "last", "candles", "coverage", *derived, "gaps", "lag", left=4)
     for row in rows:
         # rounded down, so that only what is complete reads as complete
         coverage = f"{int(row.coverage * 10_000) / 100:.2f} %"
@@ -66,6 +67,7 @@ def draw(rows: list[SeriesStatus]) -> None:
             moment(row.last),
             f"{row.candles:,}",
             f"[green]{coverage}[/]" if row.coverage == 1 else f"[yellow]{coverage}[/]",
+            *(f"{int(row.derived * 100)} %" for _ in derived),
             str(len(row.gaps)),
             duration(row.lag_s),
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chandlery.domain.candle import CandleBatch
 from chandlery.domain.instrument import Instrument, Series
-from chandlery.domain.span import Spans
-from chandlery.domain.timeframe import UtcMs
+from chandlery.domain.span import Span, Spans
+from chandlery.domain.timeframe import Timeframe, UtcMs
+from chandlery.services.roll_up import rolled_up, rolled_up_on_file
 from chandlery.storage.coverage import Claim
 from chandlery.storage.runs import RunLog
 from chandlery.storage.writer import Delivery, SaveResult
@@ -62,6 +63,10 @@ class Output(Protocol):
 
     def save(self, delivery: Delivery) -> SaveResult:
         """Store a page: all of it or nothing."""
+        ...
+
+    def roll_up(self, series: Series, finer: Timeframe, wanted: Span) -> Iterator[SaveResult]:
+        """Make what is not covered in ``wanted`` of the finer candles that are kept, where they are whole; by steps."""
         ...
 
     def finish(self, series: Series) -> SaveResult:
@@ -128,6 +133,10 @@ class PostgresOutput:
         """The same for several series, in one transaction for all."""
         return self._storage.writer.write(deliveries)
 
+    def roll_up(self, series: Series, finer: Timeframe, wanted: Span) -> Iterator[SaveResult]:
+        """Each step is a transaction, and the ledger marks what was derived."""
+        return rolled_up(self._storage, series, finer, wanted)
+
     def finish(self, series: Series) -> SaveResult:  # noqa: ARG002
         """Every page was committed as it came."""
         return SaveResult()
@@ -187,6 +196,10 @@ class CsvOutput:
         if sum(map(len, pages)) < _CANDLES_IN_HAND:
             return SaveResult(rejected=rejected)
         return self._merge(series) + SaveResult(rejected=rejected)
+
+    def roll_up(self, series: Series, finer: Timeframe, wanted: Span) -> Iterator[SaveResult]:
+        """From one file into the other."""
+        return rolled_up_on_file(self._store, series, finer, wanted)
 
     def finish(self, series: Series) -> SaveResult:
         """Merge what is in hand."""
@@ -251,6 +264,12 @@ class BothOutputs:
         result = self._postgres.save(delivery)
         self._csv.save(delivery)
         return result
+
+    def roll_up(self, series: Series, finer: Timeframe, wanted: Span) -> Iterator[SaveResult]:
+        """Each of its own finer candles; the database counts."""
+        yield from self._postgres.roll_up(series, finer, wanted)
+        for _ in self._csv.roll_up(series, finer, wanted):
+            pass
 
     def finish(self, series: Series) -> SaveResult:
         """Merge what the files still lack; the database has it all."""

@@ -23,7 +23,8 @@ class SeriesStatus:
     """One series. Times are UTC milliseconds, None where there is no candle.
 
     ``coverage`` is the covered share, 0 to 1, of the time from the beginning (proved, or else the first span) to the
-    end of the last span; ``gaps`` are the uncovered spans in it; ``lag_s`` is how long ago the last covered bar closed.
+    end of the last span; ``derived`` is the share, 0 to 1, of the covered time whose candles were made of finer ones;
+    ``gaps`` are the uncovered spans; ``lag_s`` is how long ago the last covered bar closed.
     """
 
     exchange: str
@@ -33,6 +34,7 @@ class SeriesStatus:
     last: UtcMs | None
     candles: int
     coverage: float
+    derived: float
     gaps: tuple[Span, ...]
     lag_s: float | None
     last_error: str | None
@@ -65,6 +67,7 @@ def _status(connection: psycopg.Connection, entry: LedgerEntry, now: UtcMs) -> S
         last=None if last is None else to_ms(last),
         candles=candles,
         coverage=entry.spans.length / known.length if known else 0.0,
+        derived=entry.derived.length / entry.spans.length if entry.spans else 0.0,
         gaps=tuple(Spans([known]) - entry.spans) if known else (),
         lag_s=(now - hull.end) / 1000 if hull else None,
         last_error=str(entry.last_error["message"]) if entry.last_error else None,

@@ -61,12 +61,6 @@ class Collector:
         run = self._run = Run(self._source, self._output, wanted, self._watch)
         if self._stopped:
             run.stopping.set()
-        turns = asyncio.Semaphore(self._concurrency)
-
-        async def take_turn(instrument: Instrument, timeframe: Timeframe) -> SeriesReport:
-            async with turns:
-                return await SeriesJob(run, instrument, timeframe).run()
-
         reports: list[SeriesReport] = []
         try:
             listed = await run.unless_stopped(self._source.instruments())
@@ -78,8 +72,7 @@ class Collector:
             await run.stored(self._output.prepare, instruments)
             run.progress.series_planned = len(instruments) * len(wanted.timeframes)
             await run.stored(self._output.started, _described(wanted))
-            jobs = [take_turn(instrument, timeframe) for instrument in instruments for timeframe in wanted.timeframes]
-            reports += await asyncio.gather(*jobs)
+            reports += await asyncio.gather(*self._begun(run, instruments))
             if run.failure is not None:
                 raise run.failure
             await run.stored(self._output.ended, _outcome(run, reports), run.progress.pages_done, run.progress.result)
@@ -90,6 +83,23 @@ class Collector:
             run.close()
             self._output.take_heart()
         return reports
+
+    def _begun(self, run: Run, instruments: Sequence[Instrument]) -> list[asyncio.Task[SeriesReport]]:
+        """A task a series, in the order asked for; what is made of another series waits until that is collected."""
+        turns, wanted = asyncio.Semaphore(self._concurrency), run.wanted
+        finest = wanted.roll_up_from if wanted.roll_up_from in wanted.timeframes else None
+        tasks: dict[tuple[Instrument, Timeframe], asyncio.Task[SeriesReport]] = {}
+
+        async def take_turn(instrument: Instrument, timeframe: Timeframe) -> SeriesReport:
+            if finest is not None and wanted.source_of(timeframe) == finest:
+                await asyncio.wait([tasks[instrument, finest]])
+            async with turns:
+                return await SeriesJob(run, instrument, timeframe).run()
+
+        for timeframe in sorted(wanted.timeframes, key=lambda one: one != finest):
+            for instrument in instruments:
+                tasks[instrument, timeframe] = asyncio.create_task(take_turn(instrument, timeframe))
+        return [tasks[instrument, timeframe] for instrument in instruments for timeframe in wanted.timeframes]
 
 
 def _described(wanted: Wanted) -> str:

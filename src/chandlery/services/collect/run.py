@@ -22,12 +22,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What to collect: times in UTC milliseconds; ``since`` None is the start of history, ``until`` None is now."""
+    """What to collect: times in UTC milliseconds; ``since`` None is the start of history, ``until`` None is now.
+
+    Candles of coarser timeframes than ``roll_up_from`` are made of stored ones of that, where those are whole.
+    """
 
     symbols: Sequence[str]
     timeframes: Sequence[Timeframe]
     since: UtcMs | None = None
     until: UtcMs | None = None
+    roll_up_from: Timeframe | None = None
+
+    def source_of(self, timeframe: Timeframe) -> Timeframe | None:
+        """The finer timeframe of which candles of ``timeframe`` are to be made, or None if they are only fetched."""
+        finer = self.roll_up_from
+        return finer if finer is not None and finer != timeframe and timeframe.made_of(finer) else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,13 +44,15 @@ class SeriesReport:
     """How one series came out; filled in while it is collected.
 
     ``wanted`` is None if the exchange has nothing in the time asked for. ``missing`` is what is still not covered of
-    it at the end. ``finished`` is false if the run stopped before it could tell.
+    it at the end. ``derived`` is how many of the stored candles were made of finer ones. ``finished`` is false if the
+    run stopped before it could tell.
     """
 
     series: Series
     wanted: Span | None = None
     missing: Spans = field(default_factory=Spans)
     pages: int = 0
+    derived: int = 0
     result: SaveResult = field(default_factory=SaveResult)
     error: ChandleryError | None = None
     finished: bool = False

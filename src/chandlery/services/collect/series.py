@@ -70,6 +70,7 @@ class SeriesJob:
             await self._run.stored(claim.__exit__, None, None, None)
 
     async def _collect(self, claim: Claim | bool) -> None:
+        await self._roll_up(claim)
         span = await self._span()
         if span is not None:
             self._report.wanted = span
@@ -80,6 +81,21 @@ class SeriesJob:
             await self._collect_pages(pages, claim)
             self._report.missing = await self._missing(span)
         self._report.finished = span is not None or not self._run.stopping.is_set()
+
+    async def _roll_up(self, claim: Claim | bool) -> None:
+        """Make what stored finer candles make; what they do not is fetched like everything else."""
+        wanted, finer = self._run.wanted, self._run.wanted.source_of(self._series.timeframe)
+        start, end = wanted.since or 0, min(wanted.until or self._run.now, self._run.now)
+        if finer is None or start >= end:
+            return
+        steps = self._run.output.roll_up(self._series, finer, Span(start, end))
+        while claim and not self._run.stopping.is_set():
+            made = await self._run.stored(next, steps, None)
+            if made is None:
+                return
+            self._report.derived += made.stored
+            self._count(made)
+            self._run.moved()
 
     async def _collect_pages(self, pages: list[Span], claim: Claim | bool) -> None:
         ahead = iter(pages)
@@ -140,7 +156,7 @@ class SeriesJob:
 
     async def _history_reaches(self, since: UtcMs) -> bool:
         """Whether there is history at ``since``, as one look at the ledger or one request tells."""
-        if since in await self._run.stored(self._run.output.covered, self._series):
+        if self._series.timeframe.ceil(since) in await self._run.stored(self._run.output.covered, self._series):
             return True
         return await self._run.source.reaches_back_to(self._series, since)
 
