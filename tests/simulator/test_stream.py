@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from stream_client import Listener, listening
+from stream_client import PATIENCE_S, Listener, listening
 
 from chandlery.errors import ConfigurationError
 from chandlery.simulator import (
@@ -431,3 +434,29 @@ def test_armed_faults_go_before_the_plan():
     faults.arm(ArmedStreamFault(kind=StreamFaultKind.LATE_CONFIRM))
     met = [faults.at_confirm(Channel(*BTC), time) for time in (0, MINUTE_MS)]
     assert [fault.kind for fault in met if fault] == [StreamFaultKind.LATE_CONFIRM, StreamFaultKind.MISSING_CONFIRM]
+
+
+def test_the_command_serves_the_stream_and_withholds_the_share_of_confirms_that_it_was_told():
+    command = ["simulate", "--start-at", "2024-01-01", "--speed", "600", "--missing-confirms", "1"]
+
+    async def listen(base_url: str) -> dict:
+        async with listening(base_url) as listener, asyncio.timeout(PATIENCE_S):
+            await subscribed(listener, BTC)
+            while True:
+                async with aiohttp.request("GET", f"{base_url}/simulator/streams") as response:
+                    journal = await response.json()
+                if journal["spoilt"]:
+                    return journal
+                await asyncio.sleep(0.05)
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "chandlery", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            [base_url] = re.findall(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+            journal = asyncio.run(listen(base_url))
+        finally:
+            process.terminate()
+        assert process.wait(10) == 0
+    assert (journal["confirms"], journal["spoilt"][0]["fault"]) == (0, "missing_confirm")
