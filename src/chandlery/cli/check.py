@@ -143,6 +143,7 @@ def _check_file(path: Path, scope: Scope, columns: str | None) -> Report:
 
 
 def _check_store(settings: Settings, scope: Scope, compare: int, repair: bool) -> tuple[Report, Repaired | None]:
+    from chandlery.cli.check_report import Repaired
     from chandlery.services import error_log
 
     error_log.configure(settings.logging)
