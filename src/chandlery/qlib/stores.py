@@ -37,7 +37,8 @@ class PostgresCalendarStorage:
         if calendar is None:
             names = ", ".join(freq_of(bar) for bar in TIMEFRAMES.values() if bar in self._source.calendars)
             raise DataValidationError(f"no candles are stored for the frequency {self._freq}.", hint=f"Use {names}.")
-        return pd.DatetimeIndex(calendar.open_times().astype("M8[ms]").astype("M8[ns]"))
+        as_from_text = pd.Timestamp("2024-01-01 00:00:00").unit  # so that indexes are as they are from a folder
+        return pd.DatetimeIndex(calendar.open_times().astype("M8[ms]").astype("M8[us]")).as_unit(as_from_text)
 
 
 class PostgresInstrumentStorage:
