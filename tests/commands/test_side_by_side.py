@@ -28,6 +28,26 @@ def test_the_same_job_several_times_is_done_once(
     assert sum(stored) == 3 * 3 * (1_440 + 24), "the reports of all collectors together tell what was stored"
 
 
+def test_new_instruments_in_new_timeframes_are_stored_once_by_collectors_that_start_together(
+    shell: Shell, exchange: Simulator, storage: PostgreSQLStorage
+) -> None:
+    """Nothing of them exists before, neither instrument nor partition; some are fetched, some are rolled up."""
+    intervals = ("5m", "30m", "2h", "12h", "1d", "1w")
+    job = ("collect", "SOL-USDT", "SHIB-USDT", "-t", ",".join(intervals), "--since", "2024-02-18", "--json")
+    running = [shell.start(*job, *rolled) for rolled in ((), ("--from", "5m"), ("--from", "5m"))]
+    done = [one.done() for one in running]
+    assert [one.code for one in done] == [0] * 3, [one.err for one in done]
+    assert [one.err.count("deadlock") for one in done] == [0] * 3
+    stored = [sum(report["inserted"] for report in one.json["series"]) for one in done]
+    assert sum(stored) == 2 * 12 * (288 + 48 + 12 + 2 + 1) + 2 * 1
+    for symbol in ("SOL-USDT", "SHIB-USDT"):
+        for interval in intervals:
+            one = series(symbol, interval)
+            whole = one.timeframe.aligned(days(12))
+            assert whole is not None
+            assert_complete(storage, exchange, one, whole)
+
+
 def test_overlapping_jobs_fetch_the_overlap_once(shell: Shell, exchange: Simulator, storage: PostgreSQLStorage) -> None:
     """Their pages are cut differently, so what counts is candles, not pages."""
     jobs = [

@@ -15,6 +15,7 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.rollup import roll_up, touched_bars
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import timeframe
+from chandlery.services.seal import Sealer
 from chandlery.storage.coverage import LedgerEntry
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery, SaveResult, Writer
@@ -31,7 +32,7 @@ def write(storage: PostgreSQLStorage, *batches: CandleBatch) -> SaveResult:
 
 
 def derive(storage: PostgreSQLStorage, of: Series, bars: Span = DAY, finer: str = "1m") -> SaveResult:
-    return storage.writer.derive(of, timeframe(finer), bars, storage.reader.candles)
+    return storage.writer.derive(of, timeframe(finer), bars)
 
 
 def entry(storage: PostgreSQLStorage, of: Series) -> LedgerEntry:
@@ -175,10 +176,31 @@ def test_of_derived_candles_coarser_ones_are_made(storage: PostgreSQLStorage) ->
     assert_stored(storage, roll_up(minutes, timeframe("4h"), Spans([DAY]))[0])
 
 
+def test_of_sealed_candles_coarser_ones_are_made(storage: PostgreSQLStorage) -> None:
+    """January is sealed and its rows are gone; February stands as rows."""
+    batch = candles(series(interval="30m"), 40 * 48)
+    write(storage, batch)
+    sealer = Sealer(storage)
+    [sealed] = sealer.entries()
+    sealer.seal(sealed, before=EVER.end)
+    assert sealer.drop_rows(sealed).rows_dropped == 31 * 48
+    coarse, month = series(interval="4h"), Span(START, START + 40 * 24 * HOUR)
+    assert derive(storage, coarse, month, finer="30m").inserted == 240
+    assert_stored(storage, roll_up(batch, coarse.timeframe, Spans([month]))[0])
+
+
 def test_writers_that_revise_and_derivers_never_wait_in_a_circle_nor_leave_a_stale_bar(
-    storage: PostgreSQLStorage,
+    database_url: str,
 ) -> None:
-    """Threads revise minutes of two symbols, alone and in one write, while others make and remake bars of them."""
+    """Threads revise minutes of two symbols, alone and in one write, while others make and remake bars of them.
+
+    Nothing is tried twice, so a deadlock would fail the test.
+    """
+    with PostgreSQLStorage(database_url, {"patience_s": 0.0}) as storage:
+        revise_and_derive(storage)
+
+
+def revise_and_derive(storage: PostgreSQLStorage) -> None:
     coarse = ("5m", "1h", "4h")
     bases = [candles(series(symbol), 480) for symbol in ("BTC-USDT", "ETH-USDT")]
     write(storage, *bases)
@@ -196,7 +218,7 @@ def test_writers_that_revise_and_derivers_never_wait_in_a_circle_nor_leave_a_sta
         start.wait()
         for turn in range(12):
             of = replace(bases[(number + turn) % 2].series, timeframe=timeframe(coarse[turn % 3]))
-            storage.writer.derive(of, timeframe("1m"), DAY, storage.reader.candles)
+            storage.writer.derive(of, timeframe("1m"), DAY)
 
     with ThreadPoolExecutor(6) as threads:
         jobs = [threads.submit(job, number) for number in range(3) for job in (revise, make)]

@@ -25,7 +25,7 @@ def rolled_up(storage: PostgreSQLStorage, series: Series, finer: Timeframe, want
     known = storage.ledger.covered(replace(series, timeframe=finer)) & Spans([wanted])
     for span in whole_bars(series.timeframe, known - storage.ledger.covered(series)):
         for part in _parts(series.timeframe, finer, span):
-            yield storage.writer.derive(series, finer, part, storage.reader.candles)
+            yield storage.writer.derive(series, finer, part)
 
 
 def rolled_up_on_file(store: CsvStore, series: Series, finer: Timeframe, wanted: Span) -> Iterator[SaveResult]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from chandlery.domain.candle import CandleBatch
 from chandlery.domain.instrument import Series
 from chandlery.domain.rollup import roll_up
 from chandlery.domain.span import Span
@@ -27,6 +26,7 @@ from chandlery.storage.delivery import Delivery, RevisionPolicy, SaveResult
 from chandlery.storage.derivation import derivable, lock_series
 from chandlery.storage.failures import FailureClass
 from chandlery.storage.partitions import Partitions
+from chandlery.storage.sealed import SealedSeries
 from chandlery.storage.target import (
     Manner,
     OthersAreMadeOfThis,
@@ -45,9 +45,6 @@ __all__ = ["Delivery", "RevisionPolicy", "SaveResult", "Writer"]
 
 Work = Callable[[psycopg.Connection, Manner], SaveResult]
 """What is done in the transaction."""
-
-Read = Callable[[Series, Span], CandleBatch]
-"""Reads the stored candles of a series that open in a span."""
 
 
 class Writer:
@@ -83,11 +80,11 @@ class Writer:
         spans = [(d.batch.series.timeframe, d.batch.span) for d in deliveries if d.batch.span is not None]
         return self._persist(spans, lambda connection, manner: self._store(connection, numbered, refused, manner))
 
-    def derive(self, series: Series, finer: Timeframe, bars: Span, read: Read) -> SaveResult:
+    def derive(self, series: Series, finer: Timeframe, bars: Span) -> SaveResult:
         """Make the candles of ``series`` in ``bars`` of the stored ``finer`` ones, in one transaction.
 
         Only bars that are not known, and whose finer candles are known without a gap: nothing fetched is overwritten.
-        ``read`` reads the finer candles, while nobody can write any. Raises DatabaseError.
+        ``bars`` bounds what is read at once. Raises DatabaseError.
         """
         instrument_id = self._catalog.ensure(series.exchange, series.symbol)
 
@@ -95,7 +92,8 @@ class Writer:
             known = derivable(connection, instrument_id, series, finer, bars)
             if known.hull is None:
                 return SaveResult()
-            made, covered = roll_up(read(replace(series, timeframe=finer), known.hull), series.timeframe, known)
+            source = SealedSeries(connection, instrument_id, replace(series, timeframe=finer))
+            made, covered = roll_up(source.stored(known.hull), series.timeframe, known)
             self._database.progressed(connection)
             delivery = Delivery(batch=made, covered=covered, derived=True)
             return self._store(connection, [(instrument_id, delivery)], (), manner)
