@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 
 from chandlery.cli.collect import run_collection
 from chandlery.cli.exits import ExitCode, exit_code_of
@@ -17,19 +16,15 @@ from chandlery.settings import Settings, load_settings
 from chandlery.storage.config import PostgresConfig
 
 PAUSE_S = 60
-"""Between two rounds, where --run-once is not given."""
+"""From round to round, where --run-once is not given."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Collect once, or again every minute until interrupted; the exit code of the last round."""
+    """Collect once, or again every minute until stopped; the exit code."""
     options = _parser().parse_args(arguments)
     try:
         settings = _settings(options)
-        while True:
-            code = run_collection(settings)
-            if options.run_once or code == ExitCode.INTERRUPTED:
-                return code
-            time.sleep(PAUSE_S)
+        return run_collection(settings)
     except ChandleryError as error:
         print(f"okx_data_collector: {error}", file=sys.stderr)
         return exit_code_of(error)
@@ -61,6 +56,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         "data_collection.page_size": options.limit,
         "data_collection.timeframes": options.timeframes,
         "data_collection.symbols": options.symbols,
+        "data_collection.follow_s": 0 if options.run_once else PAUSE_S,
         "data.output": {"csv": "csv", "db": "postgres", None: None}[options.output],
     }
     if options.db_env:

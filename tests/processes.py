@@ -80,7 +80,11 @@ class Shell:
 
     def script(self, name: str, *arguments: object, **variables: str) -> Done:
         """One of the programs in ``scripts``, to its end."""
-        return self._start([str(REPOSITORY / "scripts" / name), *map(str, arguments)], variables).done()
+        return self.start_script(name, *arguments, **variables).done()
+
+    def start_script(self, name: str, *arguments: object, **variables: str) -> Running:
+        """One of the programs in ``scripts``."""
+        return self._start([str(REPOSITORY / "scripts" / name), *map(str, arguments)], variables)
 
     def _start(self, arguments: list[str], variables: Mapping[str, str]) -> Running:
         process = subprocess.Popen(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -37,6 +38,9 @@ from chandlery.storage.config import DEFAULT_PORT, PostgresConfig
 
 FIRST_YEAR, LAST_YEAR = 2009, 2100
 """No exchange traded before the one; times from the other on are mistakes."""
+
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_PAUSE = re.compile(r"(?P<number>\d{1,6}(\.\d{1,6})?)(?P<unit>[smhd])?", re.ASCII)
 
 
 def _not_a_switch(value: object) -> object:
@@ -78,6 +82,17 @@ def _is_web_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _as_pause(value: object) -> float | None:
+    """Seconds as a number, or text with a unit; 0 is none."""
+    if value is None:
+        return None
+    found = _PAUSE.fullmatch(str(value))
+    seconds = float(found["number"]) * _UNITS_S[found["unit"] or "s"] if found else -1
+    if seconds and not 1 <= seconds <= _UNITS_S["d"]:
+        raise ValueError("it should be a time such as 60s, 5m or 1h, from one second to one day")
+    return seconds or None
+
+
 def _is_timeframe(value: object) -> str:
     return timeframe(str(value)).name
 
@@ -88,6 +103,7 @@ Seconds = Annotated[float, BeforeValidator(_not_a_switch), Field(gt=0, allow_inf
 Symbol = Annotated[str, PlainValidator(canonical_symbol)]
 Interval = Annotated[str, PlainValidator(_is_timeframe)]
 OptionalInterval = Annotated[str | None, PlainValidator(lambda value: None if value is None else _is_timeframe(value))]
+Pause = Annotated[float | None, PlainValidator(_as_pause)]
 Listed = BeforeValidator(_as_list)
 Moment = Annotated[datetime | date | None, PlainValidator(_as_time)]
 Folder = Annotated[Path, BeforeValidator(lambda value: Path(value).expanduser() if isinstance(value, str) else value)]
@@ -110,7 +126,7 @@ class CollectionSettings(_Section):
 
     The ``*_limit`` fields are requests per 2 s, as the exchange documents them; ``rate_share`` is how much of them to
     use. ``since`` and ``until`` are None for the start of history and for now; ``roll_up_from`` is the timeframe of
-    which coarser ones are made, None for fetching them all.
+    which coarser ones are made, None for fetching them all; ``follow_s`` is from round to round, None for one round.
     """
 
     base_url: WebAddress = "https://openapi.okx.com"
@@ -120,6 +136,7 @@ class CollectionSettings(_Section):
     since: Moment = None
     until: Moment = None
     roll_up_from: OptionalInterval = None
+    follow_s: Pause = None
     rate_share: Annotated[float, BeforeValidator(_not_a_switch), Field(gt=0, le=1)] = 0.9
     candles_limit: Count = 40
     history_limit: Count = 20

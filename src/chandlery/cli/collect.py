@@ -14,7 +14,7 @@ from chandlery.cli.screen import complain, day, duration, moment, note, say, tab
 
 if TYPE_CHECKING:
     from chandlery.exchange.okx.rest import OkxSource
-    from chandlery.services.collect import Collector, SeriesReport
+    from chandlery.services.collect import Collector, Follower, SeriesReport, Wanted
     from chandlery.services.outputs import Output
     from chandlery.settings import Settings
 
@@ -29,8 +29,10 @@ Examples:
 
   chandlery collect BTC-USDT --since 2024-01-01 --until 2024-01-31 --output both
 
+  chandlery collect BTC-USDT --timeframe 1m,1h --follow 60s
+
 A second run fetches only what is new or missing. Ctrl-C stops cleanly; the next run goes on from there.
-Exit code: 0 complete, 1 incomplete, 2 usage, 3 database, 4 exchange, 130 interrupted.
+Exit code: 0 complete, or a --follow that was stopped, 1 incomplete, 2 usage, 3 database, 4 exchange, 130 interrupted.
 """
 
 
@@ -52,6 +54,9 @@ def collect(
     output: Annotated[str | None, typer.Option(help="Where to: postgres, csv or both.")] = None,
     csv_folder: Annotated[str | None, typer.Option(help="The folder of the CSV files.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="How many series at once.")] = None,
+    follow: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Go on until stopped, a round each TIME: 60s, 5m, 1h.")
+    ] = None,
     base_url: BaseUrl = None,
     json: AsJson = False,
     config: Config = None,
@@ -65,6 +70,7 @@ def collect(
         data_collection__since=since,
         data_collection__until=until,
         data_collection__concurrency=concurrency,
+        data_collection__follow_s=follow,
         data_collection__base_url=base_url,
         data__output=output,
         data__csv_folder=csv_folder,
@@ -78,11 +84,15 @@ def run_collection(settings: Settings, *, as_json: bool = False) -> int:
     from chandlery.services import error_log
     from chandlery.services.opening import open_output
 
-    error_log.configure(settings.logging)
     if not settings.data_collection.symbols:
         raise ConfigurationError(
             "no symbol was given.", hint="Name some, as in: chandlery collect BTC-USDT, or set data_collection.symbols."
         )
+    if settings.data_collection.follow_s:
+        from chandlery.cli.following import run_following
+
+        return run_following(settings, settings.data_collection.follow_s, as_json=as_json)
+    error_log.configure(settings.logging)
     with open_output(settings) as output:
         try:
             reports, requests, interrupted = asyncio.run(_collect(settings, output))
@@ -90,38 +100,45 @@ def run_collection(settings: Settings, *, as_json: bool = False) -> int:
             output.give_up()  # or the exit would wait for threads that wait for the store
             raise
     if as_json:
-        write_json({"requests": requests, "interrupted": interrupted, "series": [_plain(r) for r in reports]})
+        write_json({"requests": requests, "interrupted": interrupted, "series": [plain_report(r) for r in reports]})
     else:
         _tell(reports, requests, interrupted)
     return _exit_code(reports, interrupted)
 
 
-async def _collect(settings: Settings, output: Output) -> tuple[list[SeriesReport], int, bool]:
-    from chandlery.cli.progress import ProgressLine
+def wanted_of(settings: Settings) -> Wanted:
+    """What the settings say to collect."""
     from chandlery.domain.timeframe import TIMEFRAMES
-    from chandlery.exchange.okx.rest import OkxSource
-    from chandlery.services import error_log
-    from chandlery.services.collect import Collector, Wanted
-    from chandlery.services.opening import okx_settings
+    from chandlery.services.collect import Wanted
 
     chosen = settings.data_collection
-    wanted = Wanted(
+    return Wanted(
         symbols=chosen.symbols,
         timeframes=[TIMEFRAMES[name] for name in chosen.timeframes],
         since=chosen.since_ms,
         until=chosen.until_ms,
         roll_up_from=TIMEFRAMES[chosen.roll_up_from] if chosen.roll_up_from else None,
     )
+
+
+async def _collect(settings: Settings, output: Output) -> tuple[list[SeriesReport], int, bool]:
+    from chandlery.cli.progress import ProgressLine
+    from chandlery.exchange.okx.rest import OkxSource
+    from chandlery.services import error_log
+    from chandlery.services.collect import Collector
+    from chandlery.services.opening import okx_settings
+
+    wanted = wanted_of(settings)
     source: OkxSource
     async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
         with ProgressLine() as line:
-            collector = Collector(source, output, concurrency=chosen.concurrency, watch=line.show)
+            collector = Collector(source, output, concurrency=settings.data_collection.concurrency, watch=line.show)
             interrupted = stop_on_signals(collector)
             reports = await collector.run(wanted)
         return reports, sum(source.requests.values()), interrupted.is_set()
 
 
-def stop_on_signals(collector: Collector) -> asyncio.Event:
+def stop_on_signals(collector: Collector | Follower) -> asyncio.Event:
     """The first Ctrl-C or SIGTERM stops cleanly, a second one at once; the event tells whether one came."""
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -171,7 +188,8 @@ def _tell(reports: list[SeriesReport], requests: int, interrupted: bool) -> None
         say(f"Incomplete after {requests:,} requests. Run the same again to fetch what is missing.")
 
 
-def _plain(report: SeriesReport) -> dict[str, Any]:
+def plain_report(report: SeriesReport) -> dict[str, Any]:
+    """How one series came out, for JSON."""
     result = report.result
     return {
         "exchange": report.series.exchange,

@@ -20,16 +20,23 @@ from chandlery.domain.span import Span
 from chandlery.redaction import redact
 
 if TYPE_CHECKING:
+    from chandlery.errors import ExchangeError
     from chandlery.exchange.okx.session import ExchangeEvent
     from chandlery.settings import LoggingSettings
     from chandlery.storage.resilience import Setback
 
 _NAME = "chandlery"
 _log = structlog.stdlib.get_logger(_NAME)
+_told: set[tuple[str, ...]] = set()
+"""What standard error has heard of, where it hears of everything once."""
 
 
-def configure(settings: LoggingSettings) -> None:
-    """Send events where the settings say; called once by a command."""
+def configure(settings: LoggingSettings, *, each_once: bool = False) -> None:
+    """Send events where the settings say; called once by a command.
+
+    ``each_once`` is for those who run for ever: standard error hears of the same failure once until ``all_well``. The
+    file gets every event.
+    """
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -45,7 +52,11 @@ def configure(settings: LoggingSettings) -> None:
     logger.handlers.clear()
     logger.setLevel(settings.level.upper())
     logger.propagate = False
-    logger.addHandler(_with(_StandardError(), as_json=settings.format == "json"))
+    _told.clear()
+    shown = _with(_StandardError(), as_json=settings.format == "json")
+    if each_once:
+        shown.addFilter(_not_told_yet)
+    logger.addHandler(shown)
     if settings.file is not None:
         settings.file.parent.mkdir(parents=True, exist_ok=True)
         kept = logging.handlers.RotatingFileHandler(
@@ -54,6 +65,13 @@ def configure(settings: LoggingSettings) -> None:
         logger.addHandler(_with(kept, as_json=True))
     # the driver tells its own story of every broken connection; ours has the series and the next step
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
+
+
+def all_well() -> bool:
+    """Whatever failed is over: what fails from now on is told again. Whether there was anything."""
+    failed = bool(_told)
+    _told.clear()
+    return failed
 
 
 @contextlib.contextmanager
@@ -95,6 +113,23 @@ def exchange_event(event: ExchangeEvent) -> None:
     )
 
 
+def file_left(error: ExchangeError, name: str | None = None) -> None:
+    """A file of candles, or the list of them, that could not be used."""
+    _log.warning(
+        "files cannot be listed" if name is None else "file not used",
+        file=name,
+        code=error.code or None,
+        failure_class=type(error).__name__,
+        error=error.args[0],
+        next_step="none: what it was to bring stays missing, and is asked for in another way where that is allowed",
+    )
+
+
+def file_doubtful(name: str, doubtful: int, rows: int) -> None:
+    """A file of candles of which only a part could be used."""
+    _log.info("file used in part", file=name, rows=rows, unfinished=doubtful)
+
+
 def series_failed(error: Exception) -> None:
     """A series that is given up in this run."""
     _log.error(
@@ -118,6 +153,14 @@ def stream_lost(reason: str, series_count: int) -> None:
 def stream_unreadable(reason: str, count: int, text: str) -> None:
     """Messages of the stream that were passed over."""
     _log.warning("stream message passed over", count=count, error=reason, text=text)
+
+
+def _not_told_yet(record: logging.LogRecord) -> bool:
+    event: Any = record.msg
+    what = tuple(str(event.get(name)) for name in ("event", "endpoint", "failure_class", "sqlstate", "code"))
+    new = what not in _told
+    _told.add(what)
+    return new
 
 
 class _StandardError(logging.StreamHandler):  # type: ignore[type-arg]

@@ -1,6 +1,7 @@
 """Collecting candles from an exchange into an output."""
 
 from chandlery.services.collect.collector import Collector
+from chandlery.services.collect.following import Follower, Round
 from chandlery.services.collect.run import Progress, SeriesReport, Wanted
 
-__all__ = ["Collector", "Progress", "SeriesReport", "Wanted"]
+__all__ = ["Collector", "Follower", "Progress", "Round", "SeriesReport", "Wanted"]

@@ -64,7 +64,7 @@ class Collector:
         reports: list[SeriesReport] = []
         try:
             listed = await run.unless_stopped(self._source.instruments())
-            now = await run.unless_stopped(self._source.now())
+            now = await run.unless_stopped(self._source.now(fresh=True))
             if listed is None or now is None:
                 return reports  # stopped before anything was known
             run.now = now
