@@ -263,7 +263,7 @@ def test_a_cut_connection_is_made_again_and_goes_on_pushing() -> None:
     async def script(simulator: Simulator, reader: Reader) -> None:
         assert [event.again for event in reader.of(Subscribed)] == [False]
         simulator.drop_streams()
-        await regained(reader, "")
+        await regained(reader, "broke")
         simulator.clock.advance(MINUTE_MS)
         await reader.until_confirmed(1)
 

@@ -11,18 +11,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
+import numpy as np
 import pytest
 from stream_client import PATIENCE_S, Listener, listening
 
+from candles import START, candles
+from chandlery.domain.instrument import Series
+from chandlery.domain.timeframe import timeframe
 from chandlery.errors import ConfigurationError
 from chandlery.simulator import (
     FixedClock,
     RateLimits,
+    ReplayMarket,
     RunningClock,
     SeededMarket,
     Simulator,
     StreamFaultKind,
     StreamFaultPlan,
+    stream,
     subscriber,
 )
 from chandlery.simulator.bars import BARS
@@ -179,6 +185,23 @@ def test_a_suspended_instrument_is_subscribed_and_says_nothing():
     play(script)
 
 
+def test_a_recording_is_pushed_to_its_end_and_its_holes_are_not():
+    recorded = candles(Series("okx", "SOL-USDT", timeframe("1m")), 30)
+    kept = recorded.take(np.arange(30) % 7 != 5)
+
+    async def run() -> None:
+        clock = FixedClock(START)
+        async with (
+            Simulator(ReplayMarket([kept]), clock=clock) as simulator,
+            listening(simulator.base_url) as listener,
+        ):
+            await subscribed(listener, ("candle1m", "SOL-USDT"))
+            clock.advance(30 * MINUTE_MS)
+            assert opens(await listener.confirms(len(kept))) == kept.open_time.tolist()
+
+    asyncio.run(run())
+
+
 def test_nothing_is_pushed_after_unsubscribing():
     async def script(simulator: Simulator, listener: Listener) -> None:
         await subscribed(listener, BTC, ETH)
@@ -231,21 +254,17 @@ def test_a_connection_may_send_480_requests_an_hour():
     play(script, rate_limits=RateLimits())
 
 
-def test_a_list_of_channels_over_64_kb_closes_the_connection():
-    symbols = [f"{'X' * 50}{n}-USDT" for n in range(40)]
-    channels = [(f"candle{bar}", symbol) for symbol in symbols for bar in BARS]
+def test_too_long_a_list_of_channels_closes_the_connection(monkeypatch: pytest.MonkeyPatch):
+    assert stream.LARGEST_LIST == 64 * 1024
+    monkeypatch.setattr(stream, "LARGEST_LIST", 300)
 
-    async def run() -> None:
-        market = SeededMarket(7, symbols)
-        async with (
-            Simulator(market, clock=FixedClock(NOW_MS), rate_limits=RateLimits()) as simulator,
-            listening(simulator.base_url) as listener,
-        ):
-            for start in range(0, len(channels), 100):
-                await listener.subscribe(*channels[start : start + 100])
-            assert await listener.end() == 4008
+    async def script(_: Simulator, listener: Listener) -> None:
+        channels = [(f"candle{bar}", "BTC-USDT") for bar in BARS]
+        await subscribed(listener, *channels[:3])
+        await listener.subscribe(*channels)
+        assert await listener.end() == 4008
 
-    asyncio.run(run())
+    play(script, rate_limits=RateLimits())
 
 
 def test_a_client_that_does_not_read_is_disconnected_and_harms_nobody(monkeypatch: pytest.MonkeyPatch):

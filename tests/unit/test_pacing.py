@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandlery.exchange.pacing import CLOSEST, RECOVERY_S, Pacer, RateLimit
+from chandlery.exchange.pacing import CLOSEST, RECOVERY_S, Allowance, Pacer, RateLimit
 
 LIMITS = st.builds(RateLimit, requests=st.integers(1, 50), window_s=st.sampled_from([0.5, 1.0, 2.0, 5.0]))
 
@@ -105,3 +105,15 @@ def test_many_refusals_of_one_burst_widen_once_and_repeated_bursts_fourfold_at_m
     for burst in range(10):
         pacer.slow_down(102.0 + 2 * burst, 1.0)
     assert pacer.spacing_s(121.0) == pytest.approx(4.0 * pacer.interval_s)
+
+
+@given(limit=LIMITS, share=st.sampled_from([0.5, 0.9, 1.0]), idle_s=st.lists(st.sampled_from([0.0, 0.01, 0.3, 7.0])))
+def test_an_allowance_is_spent_at_once_and_never_exceeded(limit: RateLimit, share: float, idle_s: list[float]) -> None:
+    allowance, now, times = Allowance(limit, share=share), 1000.0, []
+    for idle in idle_s:
+        now = allowance.next_start(now + idle)
+        allowance.started(now)
+        times.append(now)
+    allowed = max(1, int(limit.requests * share))
+    assert times[:allowed] == list(itertools.accumulate(idle_s, initial=1000.0))[1 : allowed + 1]
+    assert all(later - time >= limit.window_s - 1e-9 for time, later in zip(times, times[allowed:], strict=False))

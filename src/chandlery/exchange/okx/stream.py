@@ -24,8 +24,9 @@ from chandlery.exchange.okx.subscriptions import Channel, Target, channels, list
 from chandlery.exchange.pacing import Pacer
 from chandlery.exchange.stream import CandleStream, Lost, StreamEvent
 
-_GOOD_AFTER_S = 5.0
+_GOOD_AFTER_S = 1.0
 """A connection that lived so long was a good one: the next one is made without the waits of a failing host."""
+_CLOSE_WITHIN_S = 0.5
 
 _Channels = Mapping[Channel, Target]
 
@@ -130,7 +131,7 @@ class OkxStream(CandleStream):
                 return await self._session.ws_connect(
                     url,
                     max_msg_size=self.stream_settings.largest_message,
-                    timeout=ClientWSTimeout(ws_close=self.stream_settings.close_within_s),
+                    timeout=ClientWSTimeout(ws_close=_CLOSE_WITHIN_S),
                 )
         except TimeoutError as error:
             raise _unreachable(settings, f"no answer within {settings.connect_timeout_s:g} s") from error

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientError, ClientWebSocketResponse, WSCloseCode, WSMsgType
 
 from chandlery.domain.timeframe import IntArray
 from chandlery.errors import BadPage, ExchangeError, ExchangeUnavailable, RequestRefused
@@ -97,7 +97,8 @@ class StreamConnection:
             else:
                 break
         code = self._socket.close_code
-        raise ConnectionOver(f"OKX closed the connection ({code})." if code else "The connection broke.")
+        broke = code in (None, WSCloseCode.ABNORMAL_CLOSURE)
+        raise ConnectionOver("The connection broke." if broke else f"OKX closed the connection ({code}).")
 
     async def _take(self, text: str) -> None:
         try:

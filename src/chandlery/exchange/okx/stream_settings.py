@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from chandlery.errors import ConfigurationError
 from chandlery.exchange.pacing import RateLimit
@@ -38,7 +38,6 @@ class StreamSettings:
     answer_within_s: float = 10.0
     largest_message: int = 2**20
     most_waiting: int = 10_000
-    close_within_s: float = field(default=0.5, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("largest_list", "channels_per_connection", "channels_per_request", "most_waiting"):
