@@ -102,7 +102,9 @@ class Topic:
             count = 1 + zlib.crc32(self._listing.symbol.encode()) % count
         until = self._ordinal + count
         span = Span(self._bar.open_at(self._ordinal), self._bar.open_at(until))
-        self._candles = self._market.newest(self._listing.symbol, self._bar, span, count)
+        candles = self._market.newest(self._listing.symbol, self._bar, span, count)
+        # a recording is a batch, which must ascend, but rows are written newest first
+        self._candles = CandleRows.of(candles.series, candles.columns())
         rows = candle_rows(self._listing, Chart(rows=self._candles, running=False))
         self._fetched.extend(zip(self._candles.open_time.tolist(), reversed(rows), strict=True))
         self._fetched_until = until
