@@ -112,7 +112,7 @@ def quiet(batch: CandleBatch, where: slice) -> CandleBatch:
 
 
 def looked(store: Store, now: int = NOW, **scope: object) -> Report:
-    return check(store.shelf, Scope(**scope), now)  # type: ignore[arg-type]
+    return check(store.shelf, Scope(**scope), lambda: now)  # type: ignore[arg-type]
 
 
 def told(report: Report) -> list[tuple[Rule, Span, int]]:
@@ -354,6 +354,25 @@ def test_rows_that_were_deleted_inside_covered_spans_come_back(database: InPostg
     assert told(before) == [(Rule.GAP_MISSING_ROWS, bars(70, 20), 20)]
     repaired(database, exchange, before)
     assert looked(database, now=MARKET_NOW, until=START + 300 * MINUTE).findings == ()
+
+
+def test_derived_candles_that_differ_from_their_finer_ones_are_our_fault(
+    database: InPostgres, exchange: Simulator
+) -> None:
+    """What was rolled up must be equal; a repair puts the exchange's own in its place."""
+    market, hours = of_market(exchange), of_market(exchange, "1h")
+    database.put(market)
+    database.storage.writer.derive(hours.series, market.series.timeframe, bars(0, 300))
+    scope = {"now": MARKET_NOW, "until": START + 300 * MINUTE}
+    assert looked(database, **scope).findings == ()
+    higher = "UPDATE chandlery.candle_1h SET high = high * 1.001 WHERE open_time = %s"
+    database.storage.database.transact(lambda c: c.execute(higher, [to_datetime(START + 120 * MINUTE)]))
+    before = looked(database, **scope)
+    assert [(f.rule, f.severity, f.span) for f in before.findings] == [
+        (Rule.TIMEFRAME_MISMATCH, Severity.ERROR, bars(120, 60))
+    ]
+    repaired(database, exchange, before)
+    assert {f.rule for f in looked(database, **scope).findings} == {Rule.REVISION}
 
 
 def test_what_cannot_be_repaired_is_told_with_the_reason(files: InFiles, exchange: Simulator) -> None:

@@ -160,7 +160,7 @@ def _check_store(settings: Settings, scope: Scope, compare: int, repair: bool) -
 def _look(settings: Settings, shelf: Shelf, scope: Scope, compare: int) -> Report:
     from chandlery.services.check import check
 
-    report = check(shelf, scope, time.time_ns() // 1_000_000, _watch)
+    report = check(shelf, scope, lambda: time.time_ns() // 1_000_000, _watch)
     return asyncio.run(_with_sample(settings, shelf, report, compare)) if compare else report
 
 

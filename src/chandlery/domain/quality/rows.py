@@ -16,6 +16,9 @@ from chandlery.domain.quality.runs import Runs, bars
 from chandlery.domain.rules import broken_values
 from chandlery.domain.timeframe import UtcMs
 
+CLOCKS_APART_MS = 60_000
+"""How far our clock may be behind the exchange's, and a check behind a collection that goes on meanwhile."""
+
 _WORDS = {
     Rule.MISALIGNED: "{rows} with a time at which no bar opens",
     Rule.DUPLICATE: "{rows} whose bar had a row already",
@@ -51,7 +54,7 @@ class RowCheck:
         timeframe = self._series.timeframe
         opens, ordinals = rows.open_time, timeframe.ordinal(rows.open_time)
         misaligned = timeframe.open_at(ordinals) != opens
-        future = timeframe.open_at(ordinals + 1) > self._now
+        future = timeframe.open_at(ordinals + 1) > self._now + CLOCKS_APART_MS
         before = np.concatenate(([-1 if self._last is None else self._last], opens))
         repeated = np.diff(before) == 0
         for rule, mask in ((Rule.MISALIGNED, misaligned), (Rule.DUPLICATE, repeated), (Rule.FUTURE, future)):

@@ -9,7 +9,7 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.quality import gaps
 from chandlery.domain.quality.finding import Finding, Rule
 from chandlery.domain.quality.jumps import JumpCheck
-from chandlery.domain.quality.quiet import QuietCheck
+from chandlery.domain.quality.quiet import SHORTEST, QuietCheck
 from chandlery.domain.quality.rows import RowCheck, in_order
 from chandlery.domain.quality.runs import Runs
 from chandlery.domain.span import Span, Spans
@@ -88,7 +88,7 @@ class SeriesChecker:
             candles=candles,
             coverage=candles / timeframe.count(wanted) if wanted else 0.0,
             findings=tuple(sorted([*found, *missing, *quiet], key=_worst_first)),
-            silent=Spans(found.span for found in (*quiet, *missing) if found.count >= 3),
+            silent=Spans(found.span for found in (*quiet, *missing) if found.count >= SHORTEST),
         )
 
     def _bounds(self, known: Spans, since: UtcMs | None) -> tuple[UtcMs | None, UtcMs | None]:

@@ -64,14 +64,18 @@ class Report:
         return max((found.severity for found in self.findings), default=None)
 
 
-def check(shelf: Shelf, scope: Scope, now: UtcMs, watch: Watch = lambda _: None) -> Report:
-    """Check everything in ``scope``. ``now`` is UTC milliseconds; ``watch`` hears of each series before its turn."""
+def check(shelf: Shelf, scope: Scope, clock: Callable[[], UtcMs], watch: Watch = lambda _: None) -> Report:
+    """Check everything in ``scope``.
+
+    ``clock`` gives UTC milliseconds and is asked for each series anew, because a collection may go on meanwhile;
+    ``watch`` hears of each series before its turn.
+    """
     chosen = scope.chosen(shelf.series())
     checks = []
     for series in chosen:
         watch(series)
-        checks.append(_one(shelf, series, scope, now))
-    differences = [found for fine, coarse in _pairs(chosen) for found in _compared(shelf, fine, coarse, scope, now)]
+        checks.append(_one(shelf, series, scope, clock()))
+    differences = [found for fine, coarse in _pairs(chosen) for found in _compared(shelf, fine, coarse, scope, clock())]
     silent = {each.series: each.silent for each in checks}
     seen = {each.series: each.wanted for each in checks if each.wanted is not None}
     stood_still = outages(silent, seen)

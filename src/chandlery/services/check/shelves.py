@@ -191,9 +191,10 @@ class CsvShelf:
         return self._held[series]
 
     def _read_anew(self, series: Series) -> tuple[CandleRows, list[Finding]]:
-        if self.broken(series) is None:
+        try:
             return self._store.read(series), []
-        return ordered_rows(*read_file(self._store.path(series), series, whole_lines=True))
+        except StorageError:  # damaged: look at what it has all the same
+            return ordered_rows(*read_file(self._store.path(series), series, whole_lines=True))
 
 
 class TableShelf:

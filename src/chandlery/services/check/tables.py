@@ -40,6 +40,7 @@ def file_shelf(path: Path, bar: Timeframe, columns: Sequence[str] = ()) -> Table
 
 def check_table(shelf: TableShelf, scope: Scope, now: UtcMs | None = None) -> Report:
     """Check one table; where it ends is where it is wanted to end, unless ``scope`` says more."""
-    now = time.time_ns() // 1_000_000 if now is None else now
     until = shelf.end if scope.until is None else scope.until
-    return check(shelf, Scope(since=scope.since, until=until), now)
+    return check(
+        shelf, Scope(since=scope.since, until=until), lambda: time.time_ns() // 1_000_000 if now is None else now
+    )
