@@ -96,7 +96,7 @@ class Collector:
             async with turns:
                 return await SeriesJob(run, instrument, timeframe).run()
 
-        for timeframe in sorted(wanted.timeframes, key=lambda one: one != finest):
+        for timeframe in sorted(dict.fromkeys(wanted.timeframes), key=lambda one: one != finest):
             for instrument in instruments:
                 tasks[instrument, timeframe] = asyncio.create_task(take_turn(instrument, timeframe))
         return [tasks[instrument, timeframe] for instrument in instruments for timeframe in wanted.timeframes]
