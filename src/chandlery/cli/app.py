@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chandlery.cli import check, collect, demo, doctor, schema, show, simulate, status, stream
+from chandlery.cli import check, collect, demo, doctor, export, import_, schema, show, simulate, status, stream
 from chandlery.cli.screen import console
 
 app = typer.Typer(
@@ -23,11 +23,13 @@ collect.register(app)
 stream.register(app)
 show.register(app)
 status.register(app)
+import_.register(app)
 check.register(app)
 doctor.register(app)
 simulate.register(app)
 demo.register(app)
 app.add_typer(schema.app, name="schema")
+app.add_typer(export.app, name="export")
 
 _FIRST_STEPS = """[bold]chandlery[/] keeps OKX candles in PostgreSQL and proves that none is missing.
 

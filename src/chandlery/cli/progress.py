@@ -62,3 +62,41 @@ class ProgressLine:
                 f"{progress.series_done}/{progress.series_planned} series, {progress.pages_done}/"
                 f"{progress.pages_planned} pages, {candles:,} candles, {candles / elapsed:,.0f}/s"
             )
+
+
+class RowsLine:
+    """The same for an import: how many rows of which file are done."""
+
+    def __init__(self, sources: int) -> None:
+        self._sources, self._finished = sources, 0
+        self._logged = time.monotonic()
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            TextColumn("{task.completed:,.0f} rows"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("looking", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, name: str, rows: int) -> None:
+        """Draw where the import is now."""
+        where = f"{self._finished + 1}/{self._sources} {name}"
+        self._bar.update(self._task, description=where, completed=rows)
+        if self._bar.disable and time.monotonic() - self._logged > _LOG_EVERY_S:
+            self._logged = time.monotonic()
+            note(f"{where}: {rows:,} rows")
+
+    def finished(self, _: object) -> None:
+        """One more source is done."""
+        self._finished += 1

@@ -1,0 +1,146 @@
+"""``chandlery export csv``, ``parquet`` and ``arrow``: a file a series, which other programs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chandlery.cli.exits import ExitCode
+from chandlery.cli.options import AsJson, Config, Since, settings_from
+from chandlery.cli.screen import console, note, say, table, write_json
+
+if TYPE_CHECKING:
+    from chandlery.services.export_files import ExportedFile, Wanted
+    from chandlery.storage.candle_files import FileFormat
+
+EXAMPLES = """
+Examples:
+
+  chandlery export {kind} exported
+
+  chandlery export {kind} exported BTC-USDT ETH-USDT --timeframe 1m,1h --since 2024-01-01 --until 2024-01-31
+
+A file a series, such as exported/BTC-USDT_1m.{kind}; each appears when it is whole. Times are UTC.
+"""
+
+Folder = Annotated[Path, typer.Argument(help="Where to; it is made if it is not there.")]
+Symbols = Annotated[list[str] | None, typer.Argument(help="Which symbols; all if none is named.")]
+Timeframes = Annotated[str | None, typer.Option("--timeframe", "-t", help="Only these: 1m,1h,1d.")]
+Until = Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")]
+Exchange = Annotated[str | None, typer.Option(help="Whose candles; those of all exchanges if not given.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    for command in (csv, parquet, arrow):
+        app.command(epilog=EXAMPLES.format(kind=command.__name__))(command)
+
+
+def csv(
+    folder: Folder,
+    symbols: Symbols = None,
+    timeframe: Timeframes = None,
+    since: Since = None,
+    until: Until = None,
+    exchange: Exchange = None,
+    overwrite: Overwrite = False,
+    json: AsJson = False,
+    config: Config = None,
+) -> int:
+    """Export candles into CSV files that ``chandlery import`` takes back, to the last bit."""
+    wanted = _wanted(symbols, timeframe, since, until, exchange)
+    return _export(folder, "csv", wanted, overwrite=overwrite, as_json=json, config=config)
+
+
+def parquet(
+    folder: Folder,
+    symbols: Symbols = None,
+    timeframe: Timeframes = None,
+    since: Since = None,
+    until: Until = None,
+    exchange: Exchange = None,
+    overwrite: Overwrite = False,
+    json: AsJson = False,
+    config: Config = None,
+) -> int:
+    """Export candles into Parquet files, for DuckDB, pandas, polars, Spark and others."""
+    wanted = _wanted(symbols, timeframe, since, until, exchange)
+    return _export(folder, "parquet", wanted, overwrite=overwrite, as_json=json, config=config)
+
+
+def arrow(
+    folder: Folder,
+    symbols: Symbols = None,
+    timeframe: Timeframes = None,
+    since: Since = None,
+    until: Until = None,
+    exchange: Exchange = None,
+    overwrite: Overwrite = False,
+    json: AsJson = False,
+    config: Config = None,
+) -> int:
+    """Export candles into Arrow (Feather) files, which programs map into memory as they are."""
+    wanted = _wanted(symbols, timeframe, since, until, exchange)
+    return _export(folder, "arrow", wanted, overwrite=overwrite, as_json=json, config=config)
+
+
+def _wanted(
+    symbols: list[str] | None, timeframes: str | None, since: str | None, until: str | None, exchange: str | None
+) -> Wanted:
+    from chandlery.domain.timeframe import timeframe
+    from chandlery.errors import DataValidationError
+    from chandlery.services.export_files import Wanted
+    from chandlery.storage.intake.frames import parse_bound
+
+    names = [name.strip() for name in (timeframes or "").split(",") if name.strip()]
+    start = None if since is None else parse_bound(since, "start")
+    end = None if until is None else parse_bound(until, "end") + 1
+    if start is not None and end is not None and start >= end:
+        raise DataValidationError(f"the start {since!r} is later than the end {until!r}.")
+    return Wanted(
+        symbols=symbols or (), timeframes=[timeframe(name) for name in names], exchange=exchange, start=start, end=end
+    )
+
+
+def _export(
+    folder: Path, kind: FileFormat, wanted: Wanted, *, overwrite: bool, as_json: bool, config: Path | None
+) -> int:
+    from chandlery.services.export_files import export_files
+    from chandlery.services.opening import open_storage
+
+    def tell(file: ExportedFile) -> None:
+        note(f"{file.series}: {file.candles:,} candles")
+
+    with open_storage(settings_from(config)) as storage:
+        written = export_files(storage, folder, kind, wanted, overwrite=overwrite, done=tell)
+    if as_json:
+        write_json([_plain(file) for file in written])
+    else:
+        _tell(written)
+    return ExitCode.COMPLETE
+
+
+def _tell(written: list[ExportedFile]) -> None:
+    if not written:
+        say("Nothing of that is stored, so no file was written.")
+        return
+    shown = table("series", "exchange", "file", "candles", "MB", left=3)
+    for file in written:
+        shown.add_row(
+            str(file.series), file.series.exchange, str(file.path), f"{file.candles:,}", f"{file.bytes / 1e6:,.1f}"
+        )
+    console.print(shown)
+
+
+def _plain(file: ExportedFile) -> dict[str, object]:
+    return {
+        "exchange": file.series.exchange,
+        "symbol": file.series.symbol,
+        "timeframe": file.series.timeframe.name,
+        "path": str(file.path),
+        "candles": file.candles,
+        "bytes": file.bytes,
+    }
