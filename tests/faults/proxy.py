@@ -63,7 +63,7 @@ def _moments(message: bytes) -> tuple[Moment, ...]:
     """The moments that a client's message is."""
     kind = message[:1]
     if kind in (b"P", b"Q"):
-        return (Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT) if b"COMMIT" in message else (Moment.STATEMENT,)
+        return (Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT) if b"COMMIT\x00" in message else (Moment.STATEMENT,)
     return {b"d": (Moment.COPY_DATA,), b"c": (Moment.COPY_DONE,)}.get(kind, ())
 
 

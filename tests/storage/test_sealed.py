@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from typing import LiteralString
+from unittest.mock import ANY
 
 import numpy as np
 import psycopg
@@ -23,7 +24,10 @@ from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sealed import Sealed, SealedSeries, identical, sealing_units
 
 DAY = 86_400_000
-JANUARY, FEBRUARY = Span(START, START + 31 * DAY), Span(START + 31 * DAY, START + 60 * DAY)
+FIRST = START + 305 * DAY
+"""2024-11-01 UTC."""
+NOVEMBER, DECEMBER = Span(FIRST, FIRST + 30 * DAY), Span(FIRST + 30 * DAY, FIRST + 61 * DAY)
+SEALED = 61 * 48
 EVER = Span(0, 4_102_444_800_000)
 HALF_HOURS = series(interval="30m")
 
@@ -60,8 +64,8 @@ def rows(storage: PostgreSQLStorage, of: Series = HALF_HOURS) -> CandleBatch:
 
 @pytest.fixture
 def two_months(storage: PostgreSQLStorage) -> CandleBatch:
-    """January and February 2024 in half hours, stored and covered."""
-    batch = candles(HALF_HOURS, 60 * 48)
+    """November and December 2024 in half hours, and the first candle of 2025, stored and covered."""
+    batch = candles(HALF_HOURS, SEALED + 1, start=FIRST)
     save(storage, batch)
     return batch
 
@@ -81,25 +85,25 @@ def test_every_timeframe_is_sealed_in_spans_that_lie_in_one_partition() -> None:
 
 
 def test_only_closed_and_wholly_covered_months_are_sealed(storage: PostgreSQLStorage, two_months: CandleBatch) -> None:
-    assert seal(storage, before=FEBRUARY.end - 1).spans == 1
-    assert sealed(storage) == [Sealed(JANUARY, rows_kept=True)]
-    assert seal(storage, before=FEBRUARY.end) == SealReport(
-        spans=1, candles=29 * 48, bytes=pytest.approx(20_000, rel=1)
+    assert seal(storage, before=DECEMBER.end - 1).spans == 1
+    assert sealed(storage) == [Sealed(NOVEMBER, rows_kept=True)]
+    assert seal(storage, before=DECEMBER.end) == SealReport(
+        spans=1, candles=31 * 48, bytes=pytest.approx(20_000, rel=1)
     )
     assert seal(storage) == SealReport()
-    with_gap = candles(series("ETH-USDT", "30m"), 60 * 48).take(np.arange(60 * 48) != 100)
+    with_gap = candles(series("ETH-USDT", "30m"), SEALED, start=FIRST).take(np.arange(SEALED) != 100)
     save(storage, with_gap)
     seal(storage)
-    assert sealed(storage, with_gap.series) == [Sealed(FEBRUARY, rows_kept=True)]
+    assert sealed(storage, with_gap.series) == [Sealed(DECEMBER, rows_kept=True)]
 
 
 def test_a_month_of_which_the_exchange_has_only_a_part_is_sealed(storage: PostgreSQLStorage) -> None:
     """History begins within it, and a quiet span in it is known to be quiet."""
-    batch = candles(HALF_HOURS, 60 * 48).take(slice(500, None)).take(np.arange(60 * 48 - 500) % 7 != 3)
+    batch = candles(HALF_HOURS, SEALED, start=FIRST).take(slice(500, None)).take(np.arange(SEALED - 500) % 7 != 3)
     storage.ledger.remember_beginning(HALF_HOURS, int(batch.open_time[0]))
-    save(storage, batch, Span(int(batch.open_time[0]), FEBRUARY.end))
-    assert seal(storage, drop_rows=True).rows_dropped == len(batch)
-    assert unseal(storage).candles == len(batch)
+    save(storage, batch, Span(int(batch.open_time[0]), DECEMBER.end))
+    assert seal(storage, drop_rows=True) == SealReport(spans=2, candles=len(batch), bytes=ANY, rows_dropped=806)
+    assert unseal(storage) == SealReport(spans=2, candles=806)
     assert identical(rows(storage), batch)
 
 
@@ -110,15 +114,15 @@ def test_a_write_of_ours_drops_the_segment_it_changes_and_no_other(
     assert save(storage, two_months) == SaveResult(unchanged=len(two_months))
     assert len(sealed(storage)) == 2
     save(storage, changed(two_months, slice(7, 8)).take(slice(0, 20)))
-    assert sealed(storage) == [Sealed(FEBRUARY, rows_kept=True)]
+    assert sealed(storage) == [Sealed(DECEMBER, rows_kept=True)]
     assert seal(storage).spans == 1
 
 
 STATEMENTS = {
-    "update": "UPDATE chandlery.candle_30m SET high = high + 1 WHERE open_time = '2024-01-05Z'",
-    "update through the parent": "UPDATE chandlery.candle SET high = high + 1 WHERE open_time = '2024-01-05Z'",
-    "delete": "DELETE FROM chandlery.candle_30m WHERE open_time = '2024-01-05Z'",
-    "insert": "INSERT INTO chandlery.candle SELECT '2024-01-05T00:01Z', open, high, low, close, 0, 0, instrument_id,"
+    "update": "UPDATE chandlery.candle_30m SET high = high + 1 WHERE open_time = '2024-11-05Z'",
+    "update through the parent": "UPDATE chandlery.candle SET high = high + 1 WHERE open_time = '2024-11-05Z'",
+    "delete": "DELETE FROM chandlery.candle_30m WHERE open_time = '2024-11-05Z'",
+    "insert": "INSERT INTO chandlery.candle SELECT '2024-11-05T00:01Z', open, high, low, close, 0, 0, instrument_id,"
     " timeframe FROM chandlery.candle LIMIT 1",
     "copy": "COPY chandlery.candle FROM STDIN",
 }
@@ -132,17 +136,17 @@ def test_a_write_by_hand_drops_the_segment_it_changes(
         if statement.startswith("COPY"):
             number = storage.catalog.ensure("okx", "BTC-USDT")
             with cursor.copy(statement) as copy:
-                copy.write(f"2024-01-05T00:01Z\t2\t2\t2\t2\t2\t2\t{number}\t30m\n")
+                copy.write(f"2024-11-05T00:01Z\t2\t2\t2\t2\t2\t2\t{number}\t30m\n")
         else:
             cursor.execute(statement)
             assert cursor.rowcount == 1
     assert len(sealed(storage)) == 2, "not committed yet"
     by_hand.commit()
-    assert sealed(storage) == [Sealed(FEBRUARY, rows_kept=True)]
+    assert sealed(storage) == [Sealed(DECEMBER, rows_kept=True)]
 
 
 def test_a_candle_moved_by_hand_drops_both_segments(storage: PostgreSQLStorage, by_hand: psycopg.Connection) -> None:
-    by_hand.execute("UPDATE chandlery.candle_30m SET open_time = '2024-02-05T00:01Z' WHERE open_time = '2024-01-05Z'")
+    by_hand.execute("UPDATE chandlery.candle_30m SET open_time = '2024-12-05T00:01Z' WHERE open_time = '2024-11-05Z'")
     by_hand.commit()
     assert sealed(storage) == []
 
@@ -158,25 +162,25 @@ def test_a_write_by_hand_that_cannot_see_the_segment_fails(
     storage: PostgreSQLStorage, two_months: CandleBatch, isolation: IsolationLevel
 ) -> None:
     """Its snapshot is older than the segment. It is told to try again, and the segment stays true."""
-    seal(storage, before=JANUARY.end)
+    seal(storage, before=NOVEMBER.end)
     with psycopg.connect(storage.database.conninfo) as connection:
         connection.isolation_level = isolation
         connection.execute("SELECT count(*) FROM chandlery.sealed")
         seal(storage)
         with pytest.raises(errors.SerializationFailure):
-            connection.execute("UPDATE chandlery.candle_30m SET high = high + 1 WHERE open_time = '2024-02-05Z'")
+            connection.execute("UPDATE chandlery.candle_30m SET high = high + 1 WHERE open_time = '2024-12-05Z'")
         connection.rollback()
-        connection.execute("UPDATE chandlery.candle_30m SET high = high + 1 WHERE open_time = '2024-02-05Z'")
+        connection.execute("UPDATE chandlery.candle_30m SET high = high + 1 WHERE open_time = '2024-12-05Z'")
         connection.commit()
-    assert sealed(storage) == [Sealed(JANUARY, rows_kept=True)]
+    assert sealed(storage) == [Sealed(NOVEMBER, rows_kept=True)]
 
 
 def test_sealing_waits_for_a_write_by_hand_that_is_not_committed_yet(
     storage: PostgreSQLStorage, two_months: CandleBatch, wait_for_lock: Callable[[], None]
 ) -> None:
-    seal(storage, before=JANUARY.end)  # from now on the triggers stand on the year's partition
+    seal(storage, before=NOVEMBER.end)  # from now on the triggers stand on the year's partition
     with psycopg.connect(storage.database.conninfo) as connection:
-        connection.execute("UPDATE chandlery.candle_30m SET high = 1e6 WHERE open_time = '2024-02-05Z'")
+        connection.execute("UPDATE chandlery.candle_30m SET high = 1e6 WHERE open_time = '2024-12-05Z'")
         sealing = threading.Thread(target=seal, args=[storage])
         sealing.start()
         wait_for_lock()
@@ -185,7 +189,7 @@ def test_sealing_waits_for_a_write_by_hand_that_is_not_committed_yet(
     unchanged = rows(storage)
     assert unchanged.high.max() == 1e6
     with_segments = seal(storage, drop_rows=True)
-    assert with_segments.rows_dropped == len(two_months)
+    assert with_segments.rows_dropped == SEALED
     unseal(storage)
     assert identical(rows(storage), unchanged)
 
@@ -209,14 +213,14 @@ def wait_for_lock(storage: PostgreSQLStorage) -> Callable[[], None]:
 
 
 def test_rows_that_were_dropped_come_back_equal(storage: PostgreSQLStorage, two_months: CandleBatch) -> None:
-    assert seal(storage, drop_rows=True).rows_dropped == len(two_months)
-    assert len(rows(storage)) == 0
+    assert seal(storage, drop_rows=True).rows_dropped == SEALED
+    assert identical(rows(storage), two_months.take(slice(SEALED, None))), "the newest candle stays a row"
     size = "SELECT pg_total_relation_size('chandlery.candle_30m_2024')"
     (left,) = storage.database.transact(lambda c: c.execute(size).fetchone()) or (0,)
     assert left < 50_000, "the space is free"
-    assert unseal(storage, JANUARY).candles == 31 * 48
-    assert identical(rows(storage), two_months.take(slice(0, 31 * 48)))
-    assert sealed(storage) == [Sealed(FEBRUARY, rows_kept=False)]
+    assert unseal(storage, NOVEMBER).candles == 30 * 48
+    assert identical(rows(storage).take(slice(0, -1)), two_months.take(slice(0, 30 * 48)))
+    assert sealed(storage) == [Sealed(DECEMBER, rows_kept=False)]
 
 
 def test_a_write_of_ours_to_a_month_without_rows_loses_none_of_the_others(
@@ -224,29 +228,29 @@ def test_a_write_of_ours_to_a_month_without_rows_loses_none_of_the_others(
 ) -> None:
     seal(storage, drop_rows=True)
     assert save(storage, two_months) == SaveResult(unchanged=len(two_months))
-    assert len(rows(storage)) == 0, "nothing new: nothing to bring back"
+    assert len(rows(storage)) == 1, "nothing new: nothing to bring back"
     later = changed(two_months, slice(7, 8))
     assert save(storage, later.take(slice(0, 20))) == SaveResult(unchanged=19, revised=1)
-    assert identical(rows(storage), later.take(slice(0, 31 * 48)))
-    assert sealed(storage) == [Sealed(FEBRUARY, rows_kept=False)]
+    assert identical(rows(storage).take(slice(0, -1)), later.take(slice(0, 30 * 48)))
+    assert sealed(storage) == [Sealed(DECEMBER, rows_kept=False)]
 
 
 def test_many_series_written_together_lose_nothing_of_months_without_rows(
     storage: PostgreSQLStorage, two_months: CandleBatch
 ) -> None:
     seal(storage, drop_rows=True)
-    other = candles(series("ETH-USDT", "30m"), 2)
+    other = candles(series("ETH-USDT", "30m"), 2, start=FIRST)
     deliveries = [
         Delivery(batch=b, covered=b.runs()) for b in (changed(two_months, slice(0, 1)).take(slice(0, 2)), other)
     ]
     assert storage.writer.write(deliveries) == SaveResult(inserted=2, unchanged=1, revised=1)
-    assert len(rows(storage)) == 31 * 48
+    assert len(rows(storage)) == 30 * 48 + 1
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO chandlery.candle SELECT '2024-01-05Z', 2, 2, 2, 2, 2, 2, id, '30m' FROM chandlery.instrument",
+        "INSERT INTO chandlery.candle SELECT '2024-11-05Z', 2, 2, 2, 2, 2, 2, id, '30m' FROM chandlery.instrument",
         "TRUNCATE chandlery.candle",
     ],
     ids=["insert", "truncate"],
@@ -271,7 +275,7 @@ def test_a_partition_dropped_by_hand_leaves_its_sealed_months_readable(
     with PostgreSQLStorage(storage.database.conninfo) as another:
         later = changed(two_months, slice(7, 8))
         save(another, later.take(slice(0, 20)))
-        assert sealed(another) == [Sealed(FEBRUARY, rows_kept=False)]
+        assert sealed(another) == [Sealed(DECEMBER, rows_kept=False)]
         unseal(another)
         assert identical(rows(another), later)
 
@@ -297,7 +301,7 @@ def test_a_damaged_segment_is_dropped_where_its_rows_are(storage: PostgreSQLStor
     [entry] = sealer.entries()
     with pytest.raises(DamagedDataError, match=r"checksum.* chandlery seal BTC-USDT --timeframe 30m --verify"):
         sealer.drop_rows(entry)
-    assert sealer.verify(entry).repaired == ("BTC-USDT 30m 2024-01-01", "BTC-USDT 30m 2024-02-01")
+    assert sealer.verify(entry).repaired == ("BTC-USDT 30m 2024-11-01", "BTC-USDT 30m 2024-12-01")
     assert seal(storage).spans == 2
     assert sealer.verify(entry) == SealReport()
 
@@ -318,6 +322,6 @@ def test_a_damaged_segment_without_rows_is_given_up_only_if_asked(
     assert len(sealed(storage)) == 2
     assert len(sealer.verify(entry, refetch=True).given_up) == 2
     assert sealed(storage) == []
-    assert not storage.ledger.covered(HALF_HOURS)
+    assert storage.ledger.covered(HALF_HOURS) == Spans([Span(DECEMBER.end, DECEMBER.end + DAY // 48)])
     save(storage, two_months)
     assert identical(rows(storage), two_months)

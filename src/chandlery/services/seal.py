@@ -95,7 +95,7 @@ class Sealer:
         """Keep what is sealed and touched by ``span`` as rows alone again. Raises DamagedDataError."""
         report = SealReport()
         for sealed in self._sealed(entry, span):
-            report += self._in_lock(entry, sealed.span, partial(_unseal, sealed=sealed))
+            report += self._in_lock(entry, sealed.span, partial(_unseal, unit=sealed.span))
         return report
 
     def verify(self, entry: LedgerEntry, *, refetch: bool = False) -> SealReport:
@@ -106,7 +106,7 @@ class Sealer:
         """
         report = SealReport()
         for sealed in self._sealed(entry):
-            report += self._in_lock(entry, sealed.span, partial(_verify, sealed=sealed, refetch=refetch))
+            report += self._in_lock(entry, sealed.span, partial(_verify, unit=sealed.span, refetch=refetch))
         return report
 
     def _sealed(self, entry: LedgerEntry, span: Span = EVER) -> list[Sealed]:
@@ -153,8 +153,8 @@ def _held(connection: psycopg.Connection, entry: LedgerEntry) -> SealedSeries:
 
 def _seal(held: SealedSeries, entry: LedgerEntry, unit: Span, before: UtcMs) -> SealReport:
     known = read_coverage(held.connection, entry.instrument_id, entry.series)
-    if held.spans(unit) or unit not in sealable(entry, known, before):
-        return SealReport()  # somebody else was here since we looked
+    if _still_sealed(held, unit) or unit not in sealable(entry, known, before):
+        return SealReport()
     candles = held.rows(unit)
     if not len(candles):
         return SealReport()
@@ -162,28 +162,42 @@ def _seal(held: SealedSeries, entry: LedgerEntry, unit: Span, before: UtcMs) -> 
 
 
 def _drop_rows(held: SealedSeries, unit: Span) -> SealReport:
-    return SealReport(rows_dropped=held.drop_rows(unit))
+    found = _still_sealed(held, unit)
+    return SealReport(rows_dropped=held.drop_rows(unit) if found and found.rows_kept else 0)
 
 
-def _unseal(held: SealedSeries, sealed: Sealed) -> SealReport:
-    if sealed.rows_kept:
-        held.drop_segments([sealed.span])
+def _unseal(held: SealedSeries, unit: Span) -> SealReport:
+    found = _still_sealed(held, unit)
+    if found is None:
+        return SealReport()
+    if found.rows_kept:
+        held.drop_segments([unit])
         return SealReport(spans=1)
-    return SealReport(spans=1, candles=held.bring_back(sealed.span))
+    return SealReport(spans=1, candles=held.bring_back(unit))
 
 
-def _verify(held: SealedSeries, sealed: Sealed, refetch: bool) -> SealReport:
+def _verify(held: SealedSeries, unit: Span, refetch: bool) -> SealReport:
+    found = _still_sealed(held, unit)
+    if found is None or _is_sound(held, found):
+        return SealReport()
+    name = held.name(unit)
+    if not found.rows_kept and not refetch:
+        return SealReport(damaged=(name,))
+    held.drop_segments([unit])
+    if found.rows_kept:
+        return SealReport(repaired=(name,))
+    held.forget_coverage(bars_of(held.series.timeframe, unit))
+    return SealReport(given_up=(name,))
+
+
+def _is_sound(held: SealedSeries, sealed: Sealed) -> bool:
     try:
         candles = held.candles(sealed.span)
-        if not sealed.rows_kept or identical(candles, held.rows(sealed.span)):
-            return SealReport()
     except DamagedDataError:
-        pass
-    name = held.name(sealed.span)
-    if not sealed.rows_kept and not refetch:
-        return SealReport(damaged=(name,))
-    held.drop_segments([sealed.span])
-    if sealed.rows_kept:
-        return SealReport(repaired=(name,))
-    held.forget_coverage(bars_of(held.series.timeframe, sealed.span))
-    return SealReport(given_up=(name,))
+        return False
+    return not sealed.rows_kept or identical(candles, held.rows(sealed.span))
+
+
+def _still_sealed(held: SealedSeries, unit: Span) -> Sealed | None:
+    """Now that the series is locked: somebody may have been here since we looked."""
+    return next(iter(held.spans(unit)), None)

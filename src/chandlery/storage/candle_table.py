@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class CandleTable:
     """Candles, series after series in the order asked for, each oldest first.
 
-    ``rows`` has the columns that were asked for, of ``open_time`` (timestamp, UTC) and the six values (double).
+    ``rows`` has the columns that were asked for, of ``open_time`` (timestamp, UTC, in ms or us) and the six values.
     Series number ``i`` has the rows from ``edges[i]`` up to ``edges[i + 1]``; a series without candles has none.
     """
 
@@ -48,5 +48,6 @@ def open_times(rows: pa.Table) -> IntArray:
     """The column ``open_time`` in UTC milliseconds."""
     import pyarrow as pa
 
-    micros: IntArray = rows["open_time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
-    return micros // 1000
+    times = rows["open_time"]
+    whole: IntArray = times.cast(pa.int64()).to_numpy()
+    return whole if times.type.unit == "ms" else whole // 1000

@@ -7,6 +7,7 @@ frame = storage.get_ohlcv_data("BTC-USDT", "1m", "2024-01-01", "2024-01-31")
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -16,7 +17,7 @@ from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.rules import judge
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs, timeframe
-from chandlery.errors import DataNotFoundError, DataValidationError
+from chandlery.errors import DamagedDataError, DatabaseError, DataNotFoundError, DataValidationError
 from chandlery.storage.catalog import DEFAULT_EXCHANGE, Catalog
 from chandlery.storage.config import PostgresConfig
 from chandlery.storage.coverage import Ledger
@@ -68,7 +69,7 @@ class PostgreSQLStorage:
         self.database = Database(connection_string, options)
         self.catalog = Catalog(self.database)
         self.ledger = Ledger(self.database, self.catalog)
-        self.reader = Reader(self.database, self.catalog)
+        self.reader = Reader(self.database, self.catalog, self._remember_damage)
         self.writer = Writer(
             self.database, self.catalog, on_revision=on_revision, rows_per_copy=batch_size, notify=notify
         )
@@ -244,6 +245,11 @@ class PostgreSQLStorage:
         names = list(dict.fromkeys(canonical_symbol(symbol) for symbol in symbols))
         exchanges = self.catalog.exchanges_of(names, self._exchange)
         return [Series(exchanges[name], name, bar) for name in names for bar in bars]
+
+    def _remember_damage(self, series: Series, error: DamagedDataError) -> None:
+        """For ``chandlery status``; whoever may only read still reads."""
+        with contextlib.suppress(DatabaseError):
+            self.ledger.remember_error(series, {"message": str(error)})
 
     def _series(self, exchange: str, symbol: str, interval: str) -> Series:
         return Series(exchange, canonical_symbol(symbol), self._timeframe(interval))

@@ -37,6 +37,13 @@ INSERT INTO chandlery.sealed (
 DELETE FROM chandlery.sealed
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND starts_at = ANY (%(starts)s)
 
+-- name: is_row_from
+-- Whether any candle of a series stands as a row from the end of a span on.
+SELECT
+  FROM {table}
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND open_time >= %(end)s
+ LIMIT 1
+
 -- name: drop_rows
 DELETE FROM {table}
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
@@ -50,3 +57,12 @@ UPDATE chandlery.sealed SET rows_kept = false
 UPDATE chandlery.coverage
    SET spans = spans - %(bars)s::tstzmultirange, derived = derived - %(bars)s::tstzmultirange
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+
+-- name: segments
+-- For the Arrow reader: what is sealed of several series in [start, end), series by series, in order.
+SELECT wanted.number, starts_at, ends_at, first_open_time, last_open_time, candles, checksum, rows_kept, data
+  FROM unnest({instruments}::integer[], {timeframes}::text[]) WITH ORDINALITY
+           AS wanted (instrument_id, timeframe, number)
+  JOIN chandlery.sealed USING (instrument_id, timeframe)
+ WHERE starts_at < {end} AND ends_at > {start}
+ ORDER BY wanted.number, starts_at

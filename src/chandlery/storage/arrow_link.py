@@ -1,0 +1,113 @@
+"""One connection that fetches Arrow tables, kept between calls and made anew when it broke."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chandlery.errors import ConnectionError, DatabaseError
+from chandlery.redaction import redact
+from chandlery.storage.database import Database
+from chandlery.storage.deadline import attended
+from chandlery.storage.failures import CONNECTION_LOST, FailureClass, classify_state
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Fetch = Callable[[str], "pa.Table"]
+"""Runs one statement and gives its rows."""
+Result = TypeVar("Result")
+
+_ONE_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class ArrowLink:
+    """Fetches what statements select as Arrow tables, one caller at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Any = None
+        self._lock = threading.Lock()
+
+    def fetch(self, statement: str) -> pa.Table:
+        """The rows of one statement. Raises DatabaseError."""
+        return self._persist(lambda fetch: fetch(statement))
+
+    def in_snapshot(self, work: Callable[[Fetch], Result]) -> Result:
+        """Run ``work``, all of whose statements see the same moment. It runs again if a failure was waited out."""
+        return self._persist(partial(_in_snapshot, work))
+
+    def close(self) -> None:
+        """Give the connection back; the next call makes a new one."""
+        with self._lock:
+            self._drop()
+
+    def _persist(self, work: Callable[[Fetch], Result]) -> Result:
+        return self._database.persistence.run(lambda: self._once(work))
+
+    def _once(self, work: Callable[[Fetch], Result]) -> Result:
+        from adbc_driver_manager import dbapi
+
+        with self._lock:
+            connection = self._connection = self._connection or self._database.persistence.connecting(self._connect)
+            try:
+                return attended(
+                    lambda progressed: work(partial(_fetched, connection, progressed)),
+                    longest_silence_s=self._database.options.client_deadline_s,
+                    given_up=self._database.persistence.given_up,
+                    when_late=lambda _: connection.close(),
+                )
+            except dbapi.Error as error:
+                self._drop()
+                raise _translated(error) from error
+            except (ConnectionError, KeyboardInterrupt):
+                self._connection = None  # whoever is left alone with it closes it
+                raise
+            except Exception:
+                self._drop()  # it may be in the middle of a transaction
+                raise
+
+    def _connect(self) -> Any:
+        import adbc_driver_postgresql.dbapi as adbc
+
+        try:
+            return adbc.connect(self._database.conninfo, autocommit=True)
+        except adbc.Error as error:
+            raise _translated(error) from error
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _in_snapshot(work: Callable[[Fetch], Result], fetch: Fetch) -> Result:
+    # an error closes the connection, and with it the transaction
+    fetch(_ONE_SNAPSHOT)
+    result = work(fetch)
+    fetch("COMMIT")
+    return result
+
+
+def _fetched(connection: Any, progressed: Callable[[], None], statement: str) -> pa.Table:
+    import pyarrow as pa
+
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        reader = cursor.fetch_record_batch()
+        batches = []
+        for batch in reader:
+            batches.append(batch)
+            progressed()
+        return pa.Table.from_batches(batches, schema=reader.schema)
+
+
+def _translated(error: Any) -> DatabaseError:
+    """ADBC gives SQLSTATE in five characters, or zeros where libpq has none: then the connection failed."""
+    state = (getattr(error, "sqlstate", None) or "").strip("\0").replace("00000", "") or None
+    failure = classify_state(state) if state else CONNECTION_LOST
+    message = f"PostgreSQL could not be read: {redact(str(error).strip().splitlines()[0])}"
+    kind = ConnectionError if failure.kind is FailureClass.CONNECTION else DatabaseError
+    return kind(message, hint=failure.hint, transient=failure.transient, sqlstate=state, kind=failure.kind.value)
