@@ -215,6 +215,14 @@ def test_the_ledger_tells_deleted_rows_from_what_nobody_asked_for(database: InPo
     ]
 
 
+def test_a_row_that_nobody_answers_for_is_not_known(database: InPostgres) -> None:
+    """As for whoever collects: only the ledger says what is known."""
+    database.put(candles(BTC, BARS), Spans([bars(0, 200), bars(210, BARS - 210)]))
+    report = looked(database)
+    assert told(report) == [(Rule.GAP_UNCOVERED, bars(200, 10), 10)]
+    assert report.series[0].candles == BARS - 10
+
+
 def test_history_begins_where_it_was_proved_to_begin(store: Store) -> None:
     store.put(candles(BTC, 100))
     store.output.remember_beginning(BTC, START - 10 * MINUTE)

@@ -129,6 +129,18 @@ def test_a_repair_brings_back_what_was_deleted_and_shows_before_and_after(
     assert sum(int(r.after) - int(r.before) - 1 for r in pages) == 3_680 * MINUTE, "only what is doubtful is asked for"
 
 
+def test_bars_rolled_up_from_what_a_repair_changed_are_repaired_too(run: Run, storage: PostgreSQLStorage) -> None:
+    run("collect", "BTC-USDT", *A_DAY)
+    higher = "UPDATE chandlery.candle SET high = high * 3 WHERE open_time = to_timestamp(%s)"
+    storage.database.transact(lambda connection: connection.execute(higher, [NOON / 1000]))
+    run("collect", "BTC-USDT", "-t", "1h", "--from", "1m", *A_DAY)
+    repaired = run("check", *A_DAY, "--repair", "--fail-on", "warning", "--json")
+    assert repaired.json["repair"]["before"] == {"price-spike": 1}
+    assert (repaired.code, repaired.json["worst"]) == (0, "info"), repaired.out
+    [hour] = storage.reader.candles(series("BTC-USDT", "1h"), Span(NOON, NOON + 60 * MINUTE)).high
+    assert hour < 2 * storage.reader.candles(BTC, Span(NOON, NOON + MINUTE)).high[0]
+
+
 def test_files_are_checked_and_repaired_too(run: Run, exchange: Simulator, tmp_path: Path) -> None:
     run("collect", "BTC-USDT", *A_DAY, "--output", "csv")
     files = CsvStore(tmp_path / "data" / "klines")

@@ -145,6 +145,7 @@ def _check_file(path: Path, scope: Scope, columns: str | None) -> Report:
 def _check_store(settings: Settings, scope: Scope, compare: int, repair: bool) -> tuple[Report, Repaired | None]:
     from chandlery.cli.check_report import Repaired
     from chandlery.services import error_log
+    from chandlery.services.check import new_doubts
 
     error_log.configure(settings.logging)
     with _opened(settings) as (shelf, output):
@@ -154,6 +155,9 @@ def _check_store(settings: Settings, scope: Scope, compare: int, repair: bool) -
             return before, None
         done, interrupted = asyncio.run(_repair(settings, shelf, output, before))
         after = before if interrupted else look()
+        if new_doubts(before.findings, after.findings):
+            more, interrupted = asyncio.run(_repair(settings, shelf, output, after))
+            done, after = done + more, after if interrupted else look()
         return after, Repaired(before=before, done=done, interrupted=interrupted)
 
 

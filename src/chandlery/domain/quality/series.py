@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chandlery.domain.candle import CandleRows
@@ -23,9 +24,9 @@ PIECE = 65_536
 class SeriesCheck:
     """What a check of one series found.
 
-    ``wanted`` is the span that should be there, None where nothing is; ``candles`` are its bars that have a row, and
-    ``coverage`` their share, 0 to 1. ``silent`` is when the exchange told of no trade: long quiet runs, and bars that
-    it answered with nothing.
+    ``wanted`` is the span that should be there, None where nothing is; ``candles`` are its bars that are known and have
+    a row, and ``coverage`` their share, 0 to 1. ``silent`` is when the exchange told of no trade: long quiet runs, and
+    bars that it answered with nothing.
     """
 
     series: Series
@@ -64,40 +65,25 @@ class SeriesChecker:
     ) -> SeriesCheck:
         """What was found, ``more`` included.
 
-        Wanted is from ``since``, or the first row, to ``until``, or the end of what is known: what closed after that
-        is told of as stale. ``covered`` is the ledger; None where the rows are all that is known.
+        Wanted is from ``since``, or the beginning of what is known, to ``until``, or the end of what is known: what
+        closed after that is told of as stale. ``covered`` is the ledger, which alone says what is known; None where
+        there is none, and what has a row is known.
         """
-        timeframe = self._series.timeframe
-        present = self._present.spans(timeframe)
-        known = present if covered is None else covered | present
-        start, known_until = self._bounds(known, since)
+        present = self._present.spans(self._series.timeframe)
+        known = present if covered is None else covered
+        hull = known.hull or present.hull
+        start = since if since is not None or hull is None else hull.start
+        known_until = start if hull is None or start is None else max(hull.end, start)
         wanted = self._wanted(start, known_until if until is None else until)
-        found = [*more, *self._rows.findings(), *self._jumps.findings()]
-        quiet = self._quiet.findings()
         missing: list[Finding] = []
         if wanted is not None:
-            found += gaps.uncovered(self._series, wanted, known, ledger=covered is not None)
             missing += gaps.missing_rows(self._series, wanted, known, present)
+            more = (*more, *gaps.uncovered(self._series, wanted, known, ledger=covered is not None))
         if until is None and known_until is not None:
-            found += gaps.stale(self._series, known_until, self._now)
-        inside = present & Spans([wanted]) if wanted else Spans()
-        candles = sum(map(timeframe.count, inside))
-        return SeriesCheck(
-            series=self._series,
-            wanted=wanted,
-            candles=candles,
-            coverage=candles / timeframe.count(wanted) if wanted else 0.0,
-            findings=tuple(sorted([*found, *missing, *quiet], key=_worst_first)),
-            silent=Spans(found.span for found in (*quiet, *missing) if found.count >= SHORTEST),
-        )
-
-    def _bounds(self, known: Spans, since: UtcMs | None) -> tuple[UtcMs | None, UtcMs | None]:
-        """Where wanted starts, and how far the series is known from there."""
-        hull = known.hull
-        if hull is None:
-            return since, since
-        start = hull.start if since is None else since
-        return start, max(hull.end, start)
+            # a collection may have gone on since the ledger was read
+            newest = max(known_until, present.hull.end) if present.hull else known_until
+            more = (*more, *gaps.stale(self._series, newest, self._now))
+        return self._told(wanted, present & known, missing, more)
 
     def _wanted(self, start: UtcMs | None, end: UtcMs | None) -> Span | None:
         """Whole bars that had closed."""
@@ -105,6 +91,22 @@ class SeriesChecker:
             return None
         end = min(end, self._now)
         return self._series.timeframe.aligned(Span(start, end)) if start < end else None
+
+    def _told(
+        self, wanted: Span | None, there: Spans, missing: Sequence[Finding], more: Sequence[Finding]
+    ) -> SeriesCheck:
+        timeframe = self._series.timeframe
+        quiet = self._quiet.findings()
+        found = [*more, *missing, *quiet, *self._rows.findings(), *self._jumps.findings()]
+        candles = sum(map(timeframe.count, there & Spans([wanted]))) if wanted else 0
+        return SeriesCheck(
+            series=self._series,
+            wanted=wanted,
+            candles=candles,
+            coverage=candles / timeframe.count(wanted) if wanted else 0.0,
+            findings=tuple(sorted(found, key=_worst_first)),
+            silent=Spans(each.span for each in (*quiet, *missing) if each.count >= SHORTEST),
+        )
 
 
 def check_rows(

@@ -46,6 +46,9 @@ class Repair:
     reports: list[SeriesReport] = field(default_factory=list)
     left_out: dict[Series, str] = field(default_factory=dict)
 
+    def __add__(self, later: Repair) -> Repair:
+        return Repair(reports=self.reports + later.reports, left_out=self.left_out | later.left_out)
+
     @property
     def result(self) -> SaveResult:
         """What was stored in all."""
@@ -60,6 +63,12 @@ def doubtful(findings: Sequence[Finding]) -> dict[Series, Spans]:
             for series in found.series:
                 spans.setdefault(series, []).append(found.span)
     return {series: Spans(parts) for series, parts in spans.items()}
+
+
+def new_doubts(before: Sequence[Finding], after: Sequence[Finding]) -> bool:
+    """Whether ``after`` doubts anything that ``before`` did not, such as bars rolled up from candles that changed."""
+    known = doubtful(before)
+    return any(spans - known.get(series, Spans()) for series, spans in doubtful(after).items())
 
 
 async def repair(
