@@ -22,8 +22,12 @@ from chandlery.domain.resilience import Backoff
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import timeframe
 from chandlery.errors import ConfigurationError
+from chandlery.exchange.event_queue import EventQueue
 from chandlery.exchange.okx import OkxSettings, OkxSource, StreamSettings, stream_connection
 from chandlery.exchange.okx.stream import OkxStream
+from chandlery.exchange.okx.stream_wire import Denied
+from chandlery.exchange.okx.subscribing import Subscribing
+from chandlery.exchange.okx.subscriptions import channels
 from chandlery.exchange.stream import Lost, Pushed, Refused, StreamEvent, Subscribed, Unreadable
 from chandlery.simulator import (
     FixedClock,
@@ -426,6 +430,24 @@ def test_an_exchange_that_refuses_whole_requests_costs_only_the_series_that_are_
     asyncio.run(run())
 
 
+def test_an_error_about_an_earlier_request_is_not_held_against_the_present_one() -> None:
+    async def run() -> None:
+        queue = EventQueue[StreamEvent](10)
+        async with served() as simulator:
+            wanted_channels = channels(wanted(simulator, "BTC-USDT"))
+        (channel,) = wanted_channels
+
+        async def send(_request: str) -> None:
+            subscribing.denied(Denied("60018", "no", "0"))
+            asyncio.get_running_loop().call_later(0.01, subscribing.acknowledged, channel)
+
+        subscribing = Subscribing(wanted_channels, StreamSettings(), queue, send, clock=time.monotonic, known=set())
+        await subscribing.run()
+        assert [type(event) for event in await queue.get_all()] == [Subscribed]
+
+    asyncio.run(run())
+
+
 # --- what is pushed wrongly
 
 
@@ -517,12 +539,11 @@ def test_rows_of_one_message_come_in_order_and_closed_ones_apart_from_the_open_o
     """The exchange sends one row a message; more of them in any order are understood as well."""
 
     async def run() -> None:
-        queue = stream_connection.EventQueue[StreamEvent](10)
+        queue = EventQueue[StreamEvent](10)
         async with served() as simulator:
-            channels = stream_connection_channels(simulator)
             connection = stream_connection.StreamConnection(
                 None,
-                channels,
+                channels(wanted(simulator, "BTC-USDT")),
                 StreamSettings(),
                 queue,
                 clock=time.monotonic,
@@ -536,11 +557,6 @@ def test_rows_of_one_message_come_in_order_and_closed_ones_apart_from_the_open_o
         assert (closed.confirmed, closed.rows.open_time.tolist()) == (True, minutes(2))
         assert (running.confirmed, running.rows.open_time.tolist()) == (False, [FIRST_MS + 2 * MINUTE_MS])
         assert json.loads(closed.raw(1)) == rows[1]
-
-    def stream_connection_channels(simulator: Simulator) -> dict:
-        from chandlery.exchange.okx.subscriptions import channels
-
-        return channels(wanted(simulator, "BTC-USDT"))
 
     asyncio.run(run())
 
