@@ -8,6 +8,7 @@ import pytest
 from market import DAY, HOUR, MIDNIGHT, MINUTE, asked, assert_complete, days, market_candles, series
 
 from candles import changed
+from chandlery.cli import main
 from chandlery.domain.candle import same_values
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import TIMEFRAMES
@@ -36,7 +37,6 @@ def test_what_minutes_make_is_not_fetched_and_equals_what_the_exchange_has(
 
     status = {row["timeframe"]: row for row in shell.run("status", "--json").json}
     assert {name: row["derived"] for name, row in status.items()} == {"1m": 0, "5m": 1, "1h": 1, "1d": 1}
-    assert "derived" in shell.run("status").out
 
     again = shell.run("collect", "BTC-USDT", "-t", "1m,5m,1h,1d", "--from", "1m", *TWO_DAYS, "--json")
     assert all((row["inserted"], row["derived"], row["complete"]) == (0, 0, True) for row in again.json["series"])
@@ -102,11 +102,12 @@ def test_files_are_rolled_up_too(
             assert output == "csv" or same_values(storage.reader.candles(one, span), market).all()
 
 
-def test_a_timeframe_that_is_none_is_refused_with_those_there_are(shell: Shell) -> None:
-    for option in ("--timeframe", "--from"):
-        done = shell.run("collect", "BTC-USDT", option, "7m")
-        assert done.code == 2
-        assert f"'7m' is not a timeframe. Use one of {', '.join(TIMEFRAMES)}." in done.err
+@pytest.mark.parametrize("option", ["--timeframe", "--from"])
+def test_a_timeframe_that_is_none_is_refused_with_those_there_are(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["collect", "BTC-USDT", option, "7m"]) == 2
+    assert f"'7m' is not a timeframe. Use one of {', '.join(TIMEFRAMES)}." in capsys.readouterr().err
 
 
 def test_from_a_timeframe_that_makes_none_of_those_asked_for_everything_is_fetched(
