@@ -85,9 +85,11 @@ class PostgresShelf:
     def __init__(self, storage: PostgreSQLStorage) -> None:
         self._storage = storage
         self._entries: dict[Series, LedgerEntry] = {}
+        self._extents: dict[Series, Span | None] = {}
 
     def series(self) -> list[Series]:
-        """All of the ledger."""
+        """All of the ledger, to be read anew."""
+        self._extents.clear()
         self._entries = {entry.series: entry for entry in self._storage.ledger.entries()}
         return list(self._entries)
 
@@ -98,7 +100,9 @@ class PostgresShelf:
 
     def rows(self, series: Series, since: UtcMs | None, until: UtcMs | None) -> Iterator[CandleRows]:
         """Whatever stands in the table, a piece of time after the other."""
-        extent = self._extent(series)
+        if series not in self._extents:
+            self._extents[series] = self._extent(series)
+        extent = self._extents[series]
         if extent is None:
             return
         start = extent.start if since is None else max(since, extent.start)
@@ -136,7 +140,7 @@ class PostgresShelf:
 
     def _extent(self, series: Series) -> Span | None:
         """All the time for which there may be rows: the ledger's, and what rows there are besides."""
-        row = self._look(query("series_rows", table=table_of(series.timeframe)), self._names(series))
+        row = self._look(query("series_extent", table=table_of(series.timeframe)), self._names(series))
         stored = []
         if row[0] is not None:
             first, last = series.timeframe.floor(to_ms(row[0])), series.timeframe.close_of(to_ms(row[1]))

@@ -170,14 +170,30 @@ SELECT instrument.exchange, instrument.symbol, coverage.timeframe, instrument.id
  ORDER BY instrument.exchange, instrument.symbol, coverage.timeframe
 
 -- name: series_rows
--- First and last open time and the number of candles of one series: two look-ups and one scan of the key.
-SELECT min(open_time), max(open_time), count(*)
-  FROM {table}
- WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+-- First and last open time, candles, those of them that are rows; sealed spans, those of them without rows, their bytes.
+SELECT least(stored.first, sealed.first), greatest(stored.last, sealed.last), stored.rows + sealed.candles_without_rows,
+       stored.rows, sealed.spans, sealed.spans_without_rows, sealed.bytes
+  FROM (
+    SELECT min(open_time) AS first, max(open_time) AS last, count(*) AS rows
+      FROM {table}
+     WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+  ) AS stored, (
+    SELECT min(first_open_time) AS first, max(last_open_time) AS last, count(*) AS spans,
+           count(*) FILTER (WHERE NOT rows_kept) AS spans_without_rows,
+           coalesce(sum(candles) FILTER (WHERE NOT rows_kept), 0)::bigint AS candles_without_rows,
+           coalesce(sum(octet_length(data)), 0)::bigint AS bytes
+      FROM chandlery.sealed
+     WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+  ) AS sealed
 
 -- name: series_extent
--- First and last open time of one series: two look-ups in the key.
-SELECT min(open_time), max(open_time)
+-- First and last open time of one series: two look-ups in each key.
+SELECT least(min(open_time), (
+           SELECT min(first_open_time) FROM chandlery.sealed
+            WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s)),
+       greatest(max(open_time), (
+           SELECT max(last_open_time) FROM chandlery.sealed
+            WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s))
   FROM {table}
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
@@ -196,6 +212,12 @@ SELECT {columns}
    AND open_time >= {start} AND open_time < {end}
  ORDER BY open_time
  LIMIT (SELECT NULL::bigint)
+
+-- name: series_extent
+-- First and last open time of one series: two look-ups of the key.
+SELECT min(open_time), max(open_time)
+  FROM {table}
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
 -- name: revisions_in
 -- How many revisions a series has in [start, end), and where the first and the last are.
