@@ -292,6 +292,7 @@ def test_one_file_may_hold_many_series_and_each_row_goes_to_its_own(tmp_path: Pa
     st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["1.5", "1.6", "1.5", "x"])), min_size=1, max_size=40),
     st.integers(40, 400),
 )
+@example([(0, "1.5"), (0, "1.5"), (0, "1.5"), (0, "1.5"), (0, "1.6")], 40)
 def test_rows_in_any_order_and_any_blocks_are_judged_as_one_table(rows: list[tuple[int, str]], block: int) -> None:
     """However a file is cut: equal rows are one candle, rows that disagree are all rejected."""
     texts = [f"{START + minute * MINUTE},1,2,0.5,{close},10" for minute, close in rows]

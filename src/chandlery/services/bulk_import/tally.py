@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from chandlery.domain.candle import VALUE_COLUMNS, BoolArray, CandleBatch, CandleRows, RawText, Rejected
+from chandlery.domain.candle import VALUE_COLUMNS, BoolArray, CandleBatch, CandleRows, RawText, Rejected, same_values
 from chandlery.domain.instrument import Series
 from chandlery.domain.rules import CONFLICTING, EARLIEST_MS, Verdict
 from chandlery.domain.span import Span
@@ -45,17 +45,18 @@ class Tally:
 
     def admit(self, verdict: Verdict, rows: CandleRows, raw: RawText) -> Verdict:
         """Second reading, or the only one: what is left of a verdict when other places are taken into account."""
-        batch, rejected = verdict.accepted, verdict.rejected
+        batch, rejected, repeated = verdict.accepted, verdict.rejected, verdict.repeated
         bars = self._bars(batch.open_time)
-        if self._disputed is not None:
-            disputed = self._disputed[bars]
-            rejected += _disputed(batch.take(disputed), rows, raw) if disputed.any() else Rejected(series=self._series)
+        disputed = np.zeros(len(batch), dtype=np.bool_) if self._disputed is None else self._disputed[bars]
+        if disputed.any():
+            contradicted = _contradicted(batch.take(disputed), rows, raw)
+            repeated -= len(contradicted) - int(disputed.sum())
+            rejected += contradicted
             batch, bars = batch.take(~disputed), bars[~disputed]
         again = self._seen[bars]
         self._seen[bars] = True
-        repeated = int(again.sum())
-        batch = batch.take(~again) if repeated else batch
-        return Verdict(accepted=batch, rejected=rejected, repeated=verdict.repeated + repeated)
+        batch = batch.take(~again) if again.any() else batch
+        return Verdict(accepted=batch, rejected=rejected, repeated=repeated + int(again.sum()))
 
     def start_over(self) -> None:
         """Forget what was admitted, not what was weighed."""
@@ -96,13 +97,14 @@ def _fingerprints(candles: CandleRows) -> npt.NDArray[np.uint64]:
     return np.maximum(numbers, np.uint64(1))
 
 
-def _disputed(batch: CandleBatch, rows: CandleRows, raw: RawText) -> Rejected:
-    """Candles that another place of the source contradicts, with the text of the first of their rows here."""
-    order = np.argsort(rows.open_time, kind="stable")
-    first = order[np.searchsorted(rows.open_time[order], batch.open_time)]
+def _contradicted(batch: CandleBatch, rows: CandleRows, raw: RawText) -> Rejected:
+    """Candles that another place of the source contradicts: all rows here that say them, the repeated ones too."""
+    places = np.flatnonzero(np.isin(rows.open_time, batch.open_time))
+    said = CandleRows.of(batch.series, batch.columns()).take(np.searchsorted(batch.open_time, rows.open_time[places]))
+    places = places[same_values(rows.take(places), said)]
     return Rejected(
         series=batch.series,
-        open_time=batch.open_time.tolist(),
-        reason=[CONFLICTING] * len(batch),
-        raw=[raw(row) for row in first.tolist()],
+        open_time=rows.open_time[places].tolist(),
+        reason=[CONFLICTING] * len(places),
+        raw=[raw(row) for row in places.tolist()],
     )

@@ -76,7 +76,7 @@ def _at_once(lines: Lines, delimiter: str, places: dict[str, int], clock: Clock)
         readings = {"open_time": moments_of(times.cast(pa.int64()).to_numpy(), clock)}
         for thing, place in values.items():
             numbers = columns[place].to_numpy()
-            readings[thing] = Readings(values=numbers, rounded=_rounded(lines, delimiter, place, numbers))
+            readings[thing] = Readings(values=numbers, rounded=_rounded(lines, place, numbers))
         return readings
     return None
 
@@ -93,18 +93,29 @@ def _finite(column: pa.ChunkedArray) -> bool:
     return pc.all(pc.is_finite(column)).as_py() is not False
 
 
-def _rounded(lines: Lines, delimiter: str, place: int, numbers: npt.NDArray[np.float64]) -> BoolArray | None:
+def _rounded(lines: Lines, place: int, numbers: npt.NDArray[np.float64]) -> BoolArray | None:
     """The rows with more digits than a double holds; looked for only where cells are long enough."""
     long = np.flatnonzero(lines.widths(place) > _SAFE_WIDTH)
     if not len(long):
         return None
-    text = texts(lines, delimiter, [place])[0].take(pa.array(long))
+    text = pc.ascii_trim_whitespace(_gathered(lines, place, long))
     # the shortest text that gives a double back is most often what stood there
     same = pc.equal(text, pa.array(numbers[long]).cast(pa.string())).to_numpy(zero_copy_only=False)
     rounded = np.zeros(len(lines), dtype=np.bool_)
     for row, written in zip(long[~same].tolist(), text.filter(pa.array(~same)).to_pylist(), strict=True):
         rounded[row] = bool(written) and changes_digits(Decimal(written), float(numbers[row]))
     return rounded if rounded.any() else None
+
+
+def _gathered(lines: Lines, place: int, rows: npt.NDArray[np.int64]) -> pa.StringArray:
+    """The text of one column in some rows."""
+    widths = lines.widths(place)[rows]
+    ends = np.concatenate(([0], np.cumsum(widths)))
+    starts = lines.ends[rows, place] - widths
+    positions = np.repeat(starts - ends[:-1], widths) + np.arange(ends[-1])
+    text = np.frombuffer(lines.text, np.uint8)[positions]
+    large = pa.Array.from_buffers(pa.large_string(), len(rows), [None, pa.py_buffer(ends), pa.py_buffer(text)])
+    return large.cast(pa.string())
 
 
 def _carefully(lines: Lines, delimiter: str, places: dict[str, int], clock: Clock) -> dict[str, Readings]:
