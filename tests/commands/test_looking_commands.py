@@ -47,7 +47,8 @@ def test_bare_chandlery_shows_the_first_steps(shell: Shell, exchange: Simulator)
 
 
 @pytest.mark.parametrize(
-    "command", ["collect", "show", "status", "doctor", "simulate", "demo", "schema", "schema apply", "schema status"]
+    "command",
+    ["collect", "show", "status", "check", "doctor", "simulate", "demo", "schema", "schema apply", "schema status"],
 )
 def test_the_help_of_every_command_shows_how_it_is_called(run: Run, command: str) -> None:
     helped = run(*command.split(), "--help")
@@ -59,7 +60,7 @@ def test_the_help_of_every_command_shows_how_it_is_called(run: Run, command: str
 
 def test_the_list_of_commands_has_them_all(run: Run) -> None:
     helped = run("--help")
-    for command in ("collect", "show", "status", "doctor", "simulate", "demo", "schema"):
+    for command in ("collect", "show", "status", "check", "doctor", "simulate", "demo", "schema"):
         assert f" {command} " in helped
 
 
