@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -164,6 +165,17 @@ def check_workflow(source: str) -> None:
     print(f"workflow, {'by database' if '://' in source else 'by file'}:\n{told}")
 
 
+def check_documentation(dsn: str, export: Path) -> None:
+    """The programs in the documentation run as they stand, but for the address of the database."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "qlib.md").read_text(), re.MULTILINE | re.DOTALL)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "qlib-data").symlink_to(export)
+        for block in blocks:
+            program = block.replace("postgresql://user@host/database", dsn) + "\nassert len(frame.dropna()) > 100\n"
+            subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+    print(f"documentation: {len(blocks)} programs run")
+
+
 def check_speed(storage: PostgreSQLStorage, folder: Path) -> None:
     """How long an export takes; said and not judged, for it is the machine's matter too."""
     save(storage, market_candles("BTC-USDT-SWAP", "1m", NOW - 2 * DAY - 1_000_000 * MINUTE, NOW - 2 * DAY))
@@ -203,6 +215,7 @@ def main() -> None:
                 check_equal(storage, dsn, work / "qlib")
                 check_workflow(str(work / "qlib"))
                 check_workflow(dsn)
+                check_documentation(dsn, work / "qlib")
                 check_update_over_a_gap(storage, work / "update")
                 check_speed(storage, work / "speed")
     finally:

@@ -79,7 +79,7 @@ ERRORS: dict[str, tuple[Damage, str]] = {
     "names that differ in case": (first_line("instruments/all.txt", "btc-usdt\t2024-01-01\t2024-01-05"), "case alone"),
     "a start within a day": (
         write("instruments/all.txt", "BTC-USDT\t2024-01-01 08:00:00\t2024-01-05 23:59:59\n"),
-        "its first bar of day and longer is left out",
+        "1 rows in day lie outside its span",
     ),
     "an end before the last bar": (write("instruments/all.txt", "BTC-USDT\t2024-01-01\t2024-01-02\n"), "never shown"),
     "an end before the start": (write("instruments/all.txt", "BTC-USDT\t2024-01-09\t2024-01-02\n"), "never shown"),

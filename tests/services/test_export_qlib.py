@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from candles import START, candles, changed, series
 from chandlery.domain.span import Span
-from chandlery.errors import ConfigurationError, DataNotFoundError, DataValidationError, StorageError
+from chandlery.errors import ConfigurationError, ConnectionError, DataNotFoundError, DataValidationError, StorageError
 from chandlery.services.export_qlib import Selection, export_qlib, replacing, writing
 from chandlery.services.export_qlib.checking import check_folder
 from chandlery.services.export_qlib.reading import QlibFolder
@@ -195,6 +195,29 @@ def test_what_is_not_read_back_as_it_is_replaces_nothing(
     with pytest.raises(StorageError, match="not read back"):
         export_qlib(market, tmp_path / "qlib", EVERYTHING)
     assert contents(tmp_path / "qlib") == before
+
+
+def test_a_lost_database_is_told_as_such_and_not_as_a_full_disk(market: PostgreSQLStorage, tmp_path: Path) -> None:
+    def lose(*_: object) -> None:
+        raise ConnectionError("PostgreSQL is gone.")
+
+    with pytest.raises(ConnectionError):
+        export_qlib(market, tmp_path / "qlib", EVERYTHING, lose)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_two_processes_do_not_export_into_one_folder(database_url: str, tmp_path: Path) -> None:
+    with replacing.aside(tmp_path / "qlib"):
+        process = os.fork()
+        if process == 0:
+            try:
+                with PostgreSQLStorage(database_url) as storage:
+                    export_qlib(storage, tmp_path / "qlib", EVERYTHING)
+            except StorageError as error:
+                os._exit(7 if "by another process" in str(error) else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 7
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])

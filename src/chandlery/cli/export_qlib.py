@@ -83,6 +83,8 @@ def draw(report: ExportReport) -> None:
     say(f"{report.folder}: {outcome}. {report.candles:,} candles, {report.files:,} files, {report.size / 1e6:,.1f} MB.")
     worst = ", ".join(f"{name} {error:.1e}" for name, error in report.losses.worst.items() if error)
     note(f"All values were read back and equal the database. Qlib keeps float32; largest relative error: {worst}.")
+    if any(row.missing for row in report.series):
+        note("Missing bars are NaN. Which of them were never collected: chandlery status")
     for warning in report.warnings:
         note(warning)
 

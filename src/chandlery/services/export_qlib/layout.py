@@ -27,6 +27,9 @@ FLOAT = np.dtype("<f4")
 MAX_ROWS = 1 << 24
 """The first value's row is kept as float32, which counts no further."""
 
+SLOW_ROWS = 2 * 366 * 1440
+"""Two years of minutes: Qlib reads a calendar as text, about 4 s a million rows, in every process."""
+
 _UNITS = {"m": ("min", 1), "h": ("min", 60)}
 _FREQ_OF = {"1d": "day", "1w": "1week", "1M": "1month"} | {
     name: f"{int(name[:-1]) * _UNITS[name[-1]][1]}{_UNITS[name[-1]][0]}" for name in TIMEFRAMES if name[-1] in _UNITS
@@ -135,4 +138,4 @@ class Calendar:
     def lines(self, start: int, stop: int) -> str:
         """The lines of its file for these rows."""
         intraday = self.timeframe.step_ms is not None and self.timeframe.step_ms < DAY_MS
-        return "".join(f"{text}\n" for text in spelled(self.open_times(start, stop), "s" if intraday else "D"))
+        return "\n".join((*spelled(self.open_times(start, stop), "s" if intraday else "D"), ""))

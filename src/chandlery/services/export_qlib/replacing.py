@@ -17,7 +17,7 @@ from pathlib import Path
 
 import fasteners
 
-from chandlery.errors import StorageError
+from chandlery.errors import ChandleryError, StorageError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -70,6 +70,8 @@ def aside(folder: Path) -> Iterator[Aside]:
         finally:
             place.discard()
             lock.release()
+    except ChandleryError:
+        raise  # a lost connection to the database is an OSError too
     except OSError as error:
         raise StorageError(
             f"{folder} cannot be written: {error.strerror or error}.", hint="Look at the disk and the permissions."

@@ -8,16 +8,13 @@ from pathlib import Path
 from chandlery.domain.instrument import Series
 from chandlery.domain.timeframe import TIMEFRAMES
 from chandlery.services.export_qlib.comparing import compare
-from chandlery.services.export_qlib.layout import freq_of
+from chandlery.services.export_qlib.layout import SLOW_ROWS, freq_of
 from chandlery.services.export_qlib.manifest import Manifest, carry_over, names_in
 from chandlery.services.export_qlib.replacing import aside
 from chandlery.services.export_qlib.report import ExportReport, SeriesReport
 from chandlery.services.export_qlib.selection import Plan, Selection, plan
 from chandlery.services.export_qlib.writing import write_calendar, write_instruments, write_series
 from chandlery.storage.postgres import PostgreSQLStorage
-
-LONG_MINUTE_ROWS = 2 * 366 * 1440
-"""Reading a calendar costs Qlib 4 s a million rows, in every process."""
 
 
 def export_qlib(
@@ -73,7 +70,7 @@ def _write(
 def _warnings(chosen: Plan, reports: list[SeriesReport]) -> list[str]:
     found = []
     minutes = chosen.calendars.get(TIMEFRAMES["1m"])
-    if minutes is not None and len(minutes) > LONG_MINUTE_ROWS:
+    if minutes is not None and len(minutes) > SLOW_ROWS:
         found.append(
             f"The calendar {freq_of(minutes.timeframe)} has {len(minutes):,} rows, which every process of Qlib reads "
             "in about 4 s a million; --since shortens it."

@@ -10,9 +10,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from chandlery.domain.candle import CandleBatch
+from chandlery.domain.candle import CandleBatch, FloatArray
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span
+from chandlery.domain.timeframe import IntArray
 from chandlery.services.export_qlib.fields import FIELDS, Columns, Losses, dense
 from chandlery.services.export_qlib.layout import (
     CALENDARS,
@@ -55,22 +56,14 @@ def write_instruments(root: Path, spans: Mapping[str, Span]) -> None:
 
 def write_series(reader: Reader, series: Series, span: Span, calendar: Calendar, root: Path) -> SeriesReport:
     """Write all fields of one series and prove them. Raises StorageError if they are not read back as they are."""
-    tally = _Tally()
-    columns = Columns()
+    tally, columns = _Tally(), Columns()
     proof = Proof(QlibFolder(root), folder_of(series.symbol), freq_of(series.timeframe))
     first, stop = calendar.row(span.start), calendar.row(span.end)
-    with _open_bins(root, series) as bins:
-        for file in bins.values():
-            file.write(np.array([first], dtype=FLOAT).tobytes())
+    with _open_bins(root, series, first) as bins:
         for batch, piece in pieces(reader, series, span):
             exact = columns.of(batch)
-            rows = calendar.rows(batch.open_time) - calendar.row(piece.start)
-            length = calendar.row(piece.end) - calendar.row(piece.start)
-            for name, file in bins.items():
-                file.write(dense(exact[name], rows, length).tobytes())
-                file.flush()
-            tally.see(batch)
-            tally.losses.see(exact)
+            _append(bins, exact, calendar.rows(batch.open_time), calendar.row(piece.start), calendar.row(piece.end))
+            tally.see(batch, exact)
             proof.check(batch, piece)
     proof.check_length(stop - first)
     return tally.report(series)
@@ -86,11 +79,25 @@ def pieces(reader: Reader, series: Series, span: Span) -> Iterator[tuple[CandleB
 
 
 @contextlib.contextmanager
-def _open_bins(root: Path, series: Series) -> Iterator[dict[str, BinaryIO]]:
+def _open_bins(root: Path, series: Series, first_row: int) -> Iterator[dict[str, BinaryIO]]:
+    """The files of all fields, begun with the row of their first value."""
     folder = root / FEATURES / folder_of(series.symbol)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        yield {name: stack.enter_context((folder / bin_name(name, series.timeframe)).open("wb")) for name in FIELDS}
+        bins: dict[str, BinaryIO] = {}
+        for name in FIELDS:
+            bins[name] = stack.enter_context((folder / bin_name(name, series.timeframe)).open("wb"))
+            bins[name].write(np.array([first_row], dtype=FLOAT).tobytes())
+        yield bins
+
+
+def _append(
+    bins: Mapping[str, BinaryIO], columns: Mapping[str, FloatArray], rows: IntArray, start: int, stop: int
+) -> None:
+    """Write the rows from ``start`` to before ``stop``, and let them be seen by whoever reads the files."""
+    for name, file in bins.items():
+        file.write(dense(columns[name], rows - start, stop - start).tobytes())
+        file.flush()
 
 
 @dataclass(slots=True)
@@ -104,7 +111,8 @@ class _Tally:
     without_turnover: int = 0
     losses: Losses = field(default_factory=Losses)
 
-    def see(self, batch: CandleBatch) -> None:
+    def see(self, batch: CandleBatch, exact: Mapping[str, FloatArray]) -> None:
+        self.losses.see(exact)
         if not len(batch):
             return
         before = batch.open_time[:1] if self.last is None else np.array([self.last])

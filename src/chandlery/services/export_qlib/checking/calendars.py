@@ -11,10 +11,9 @@ import numpy as np
 from chandlery.domain.timeframe import IntArray
 from chandlery.errors import DataValidationError
 from chandlery.services.export_qlib.checking.findings import Finding, error, warning
-from chandlery.services.export_qlib.layout import CALENDARS, MAX_ROWS, normal_freq, timeframe_of
+from chandlery.services.export_qlib.layout import CALENDARS, MAX_ROWS, SLOW_ROWS, normal_freq, timeframe_of
 from chandlery.services.export_qlib.reading import Times, parse_times
 
-_SLOW_ROWS = 2 * 366 * 1440
 _AWARE = re.compile(rb"(Z|[+-]\d\d:?\d\d)\s*$")
 
 
@@ -51,7 +50,7 @@ def _check_times(where: str, path: Path, freq: str, calendars: dict[str, Times])
     yield from _check_order(where, freq, times)
     if len(times) > MAX_ROWS:
         yield error(where, f"has {len(times):,} rows: float32 cannot number them, so late values stand at other times.")
-    elif len(times) > _SLOW_ROWS and freq.endswith("min"):
+    elif len(times) > SLOW_ROWS and freq.endswith("min"):
         yield warning(where, f"has {len(times):,} rows: every process needs about 4 s a million to read them.")
 
 

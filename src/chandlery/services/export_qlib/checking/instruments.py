@@ -22,7 +22,7 @@ def check_instruments(root: Path, listed: Listed) -> Iterator[Finding]:
         where = f"{INSTRUMENTS}/{path.name}"
         if path.name != path.name.lower():
             yield error(where, "has capitals in its name: Qlib looks for it in lower case, and finds no symbol.")
-        yield from _check_lines(where, path.read_text(encoding="utf-8").splitlines(), listed)
+        yield from _check_lines(where, path.read_text(encoding="utf-8", errors="replace").splitlines(), listed)
     yield from _check_cases(listed)
 
 
@@ -55,7 +55,7 @@ def _check_span(place: str, symbol: str, start: np.datetime64, end: np.datetime6
     if np.isnat(start) or np.isnat(end) or start > end:
         yield error(place, f"{symbol} ends before it begins: it is never shown.")
     elif start != start.astype("M8[D]"):
-        yield error(place, f"{symbol} begins within a day: its first bar of day and longer is left out.")
+        yield warning(place, f"{symbol} begins within a day: its first bar of day and longer would be left out.")
     elif end == end.astype("M8[D]"):
         yield warning(place, f"{symbol} ends at midnight: of that day, frequencies below day show one bar at most.")
 
