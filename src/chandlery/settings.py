@@ -124,7 +124,7 @@ class DataSettings(_Section):
 class CollectionSettings(_Section):
     """What to collect and how hard to ask.
 
-    The ``*_limit`` fields are requests per 2 s, as the exchange documents them; ``rate_share`` is how much of them to
+    The ``*_limit`` fields are requests per 2 s, as the exchange permits them; ``rate_share`` is how much of them to
     use. ``since`` and ``until`` are None for the start of history and for now; ``roll_up_from`` is the timeframe of
     which coarser ones are made, None for fetching them all; ``follow_s`` is from round to round, None for one round.
     """
@@ -135,6 +135,7 @@ class CollectionSettings(_Section):
     timeframes: Annotated[tuple[Interval, ...], Listed, Field(min_length=1)] = ("1m",)
     since: Moment = None
     until: Moment = None
+    bulk: Literal["auto", "never", "only"] = "auto"
     roll_up_from: OptionalInterval = None
     follow_s: Pause = None
     rate_share: Annotated[float, BeforeValidator(_not_a_switch), Field(gt=0, le=1)] = 0.9
@@ -142,6 +143,8 @@ class CollectionSettings(_Section):
     history_limit: Count = 20
     instruments_limit: Count = 20
     time_limit: Count = 10
+    file_listing_limit: Count = 1
+    files_limit: Count = 5
     page_size: Annotated[Count, Field(le=300)] = 300
     concurrency: Annotated[Count, Field(le=32)] = 4
     request_timeout_s: Seconds = 10.0

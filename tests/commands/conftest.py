@@ -11,7 +11,7 @@ from market import NOW
 from chandlery.simulator import FixedClock, SeededMarket, Simulator
 from processes import Shell, as_url
 
-_ENDPOINTS = ("CANDLES", "HISTORY", "INSTRUMENTS", "TIME")
+_ENDPOINTS = ("CANDLES", "HISTORY", "INSTRUMENTS", "TIME", "FILE_LISTING", "FILES")
 UNHURRIED = {f"CHANDLERY_DATA_COLLECTION_{name}_LIMIT": "2000" for name in _ENDPOINTS}
 """The simulator of these tests counts no requests, so nobody need pace them."""
 
@@ -25,10 +25,14 @@ def exchange() -> Iterator[Simulator]:
 
 @pytest.fixture
 def shell(database_url: str, exchange: Simulator, tmp_path: Path) -> Shell:
-    """A shell in an empty folder whose commands use the test's database and exchange, and do not pace requests."""
+    """A shell in an empty folder whose commands use the test's database and exchange, and do not pace requests.
+
+    They ask for pages alone: files have tests of their own.
+    """
     variables = {
         "CHANDLERY_DATABASE_URL": as_url(database_url),
         "CHANDLERY_DATA_COLLECTION_BASE_URL": exchange.base_url,
+        "CHANDLERY_DATA_COLLECTION_BULK": "never",
         **UNHURRIED,
     }
     return Shell(folder=tmp_path, variables=variables)

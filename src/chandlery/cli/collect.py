@@ -29,6 +29,8 @@ Examples:
 
   chandlery collect BTC-USDT --since 2024-01-01 --until 2024-01-31 --output both
 
+  chandlery collect BTC-USDT --since 2025-01-01 --until 2025-06-30 --bulk only
+
   chandlery collect BTC-USDT --timeframe 1m,1h --follow 60s
 
 A second run fetches only what is new or missing. Ctrl-C stops cleanly; the next run goes on from there.
@@ -51,6 +53,9 @@ def collect(
     ] = None,
     since: Since = None,
     until: Until = None,
+    bulk: Annotated[
+        str | None, typer.Option(help="Files of 1m candles: auto (where they save requests), never, or only.")
+    ] = None,
     output: Annotated[str | None, typer.Option(help="Where to: postgres, csv or both.")] = None,
     csv_folder: Annotated[str | None, typer.Option(help="The folder of the CSV files.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="How many series at once.")] = None,
@@ -69,6 +74,7 @@ def collect(
         data_collection__roll_up_from=roll_up_from,
         data_collection__since=since,
         data_collection__until=until,
+        data_collection__bulk=bulk,
         data_collection__concurrency=concurrency,
         data_collection__follow_s=follow,
         data_collection__base_url=base_url,
@@ -109,7 +115,7 @@ def run_collection(settings: Settings, *, as_json: bool = False) -> int:
 def wanted_of(settings: Settings) -> Wanted:
     """What the settings say to collect."""
     from chandlery.domain.timeframe import TIMEFRAMES
-    from chandlery.services.collect import Wanted
+    from chandlery.services.collect import Bulk, Wanted
 
     chosen = settings.data_collection
     return Wanted(
@@ -117,6 +123,7 @@ def wanted_of(settings: Settings) -> Wanted:
         timeframes=[TIMEFRAMES[name] for name in chosen.timeframes],
         since=chosen.since_ms,
         until=chosen.until_ms,
+        bulk=Bulk(chosen.bulk),
         roll_up_from=TIMEFRAMES[chosen.roll_up_from] if chosen.roll_up_from else None,
     )
 
@@ -160,7 +167,8 @@ def _tell(reports: list[SeriesReport], requests: int, interrupted: bool) -> None
 
     counted = [name for name in ("unchanged", "revised", "rejected") if any(getattr(r.result, name) for r in reports)]
     derived = ["derived"] if any(report.derived for report in reports) else []
-    shown = table("series", "from", "to", "new", *derived, *counted, "missing", left=3)
+    filed = ["from files"] if any(report.from_files for report in reports) else []
+    shown = table("series", "from", "to", "new", *filed, *derived, *counted, "missing", left=3)
     for report in reports:
         span = report.wanted
         missing = duration(report.missing.length / 1000) if report.missing else "-"
@@ -169,6 +177,7 @@ def _tell(reports: list[SeriesReport], requests: int, interrupted: bool) -> None
             day(span.start if span else None),
             moment(span.end if span else None),
             f"{report.result.inserted:,}",
+            *(f"{report.from_files:,}" for _ in filed),
             *(f"{report.derived:,}" for _ in derived),
             *(f"{getattr(report.result, name):,}" for name in counted),
             missing if report.finished else "not looked at",
@@ -198,6 +207,7 @@ def plain_report(report: SeriesReport) -> dict[str, Any]:
         "start_ms": report.wanted.start if report.wanted else None,
         "end_ms": report.wanted.end if report.wanted else None,
         "inserted": result.inserted,
+        "from_files": report.from_files,
         "derived": report.derived,
         "unchanged": result.unchanged,
         "revised": result.revised,

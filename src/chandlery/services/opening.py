@@ -105,6 +105,8 @@ def okx_settings(settings: Settings) -> OkxSettings:
         Endpoint.HISTORY_CANDLES: chosen.history_limit,
         Endpoint.INSTRUMENTS: chosen.instruments_limit,
         Endpoint.TIME: chosen.time_limit,
+        Endpoint.FILE_LISTING: chosen.file_listing_limit,
+        Endpoint.FILES: chosen.files_limit,
     }
     return OkxSettings(
         base_url=chosen.base_url,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +81,7 @@ class SimulatedExchange:
         if page is not None:
             entry.status = page.status
             return page
-        answer = self._instead(fault) or self._answer(request, fault)
+        answer = self._instead(fault) or await self._made(request, fault)
         return await deliver(request, _noted(entry, answer), fault)
 
     def _entry(self, request: web.Request) -> Request:
@@ -95,11 +96,18 @@ class SimulatedExchange:
         status = next(self._limit_statuses) if fault and fault.kind is FaultKind.RATE_LIMIT else 429
         return answer_instead(fault, status)
 
-    def _answer(self, request: web.Request, fault: Fault | None) -> Answer | FileAnswer:
+    async def _made(self, request: web.Request, fault: Fault | None) -> Answer | FileAnswer:
+        """A file of a month takes a second to make, in which others are answered."""
+        if request.path.startswith(f"{FILES}/"):
+            return await asyncio.to_thread(self._file, request.path, fault)
+        return self._answer(request, fault)
+
+    def _file(self, path: str, fault: Fault | None) -> FileAnswer:
+        file = self._archive.at(path, self._clock.now())
+        return missing_file() if file is None else file_answer(self._market, file, fault)
+
+    def _answer(self, request: web.Request, fault: Fault | None) -> Answer:
         endpoint, parameters, now = request.path, request.query, self._clock.now()
-        if endpoint.startswith(f"{FILES}/"):
-            file = self._archive.at(endpoint, now)
-            return missing_file() if file is None else file_answer(self._market, file, fault)
         try:
             if endpoint == FILE_LISTING:
                 origin = f"{request.scheme}://{request.host}"

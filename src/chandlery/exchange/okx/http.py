@@ -59,7 +59,8 @@ class HttpClient:
         """The answer, whatever its status; raises ExchangeUnavailable where there is none."""
         settings = self._settings
         url = settings.base_url.rstrip("/") + endpoint.value
-        limits = _Limits(host=settings.base_url, timeout_s=settings.timeout_s, largest_body=settings.largest_body)
+        patience = f"{settings.timeout_s:g} s"
+        limits = _Limits(host=settings.base_url, patience=patience, largest_body=settings.largest_body)
         return await self._answer(limits, url, params=parameters)
 
     async def download(self, url: str, largest: int) -> HttpAnswer:
@@ -68,7 +69,8 @@ class HttpClient:
         It is silent for ``timeout_s`` at most. Raises ExchangeUnavailable like ``get``.
         """
         settings = self._settings
-        limits = _Limits(host=urlsplit(url).netloc, timeout_s=settings.file_timeout_s, largest_body=largest)
+        patience = f"{settings.timeout_s:g} s, or not all of it within {settings.file_timeout_s:g} s"
+        limits = _Limits(host=urlsplit(url).netloc, patience=patience, largest_body=largest)
         timeout = ClientTimeout(
             total=settings.file_timeout_s, connect=settings.connect_timeout_s, sock_read=settings.timeout_s
         )
@@ -80,7 +82,7 @@ class HttpClient:
             async with self._session.get(url, allow_redirects=False, **options) as response:
                 body = await _body(response, limits.largest_body)
         except TimeoutError as error:
-            raise _unreachable(limits.host, f"no answer within {limits.timeout_s:g} s") from error
+            raise _unreachable(limits.host, f"no answer within {limits.patience}") from error
         except (ClientError, OSError) as error:
             raise _unreachable(limits.host, codes.quoted(str(error) or type(error).__name__)) from error
         asked_s = codes.retry_after_s(response.headers.get("Retry-After"), time.time())
@@ -93,8 +95,10 @@ class HttpClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Limits:
+    """``patience`` says in words how long an answer may take."""
+
     host: str
-    timeout_s: float
+    patience: str
     largest_body: int
 
 

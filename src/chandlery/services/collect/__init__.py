@@ -2,6 +2,6 @@
 
 from chandlery.services.collect.collector import Collector
 from chandlery.services.collect.following import Follower, Round
-from chandlery.services.collect.run import Progress, SeriesReport, Wanted
+from chandlery.services.collect.run import Bulk, Progress, SeriesReport, Wanted
 
-__all__ = ["Collector", "Follower", "Progress", "Round", "SeriesReport", "Wanted"]
+__all__ = ["Bulk", "Collector", "Follower", "Progress", "Round", "SeriesReport", "Wanted"]

@@ -7,6 +7,7 @@ import contextvars
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeVar
 
 from chandlery.domain.instrument import Series
@@ -20,6 +21,14 @@ from chandlery.storage.writer import SaveResult
 T = TypeVar("T")
 
 
+class Bulk(StrEnum):
+    """Whether to use the exchange's files of candles: where that saves requests, never, or nothing else."""
+
+    AUTO = "auto"
+    NEVER = "never"
+    ONLY = "only"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What to collect: times in UTC milliseconds; ``since`` None is the start of history, ``until`` None is now.
@@ -31,6 +40,7 @@ class Wanted:
     timeframes: Sequence[Timeframe]
     since: UtcMs | None = None
     until: UtcMs | None = None
+    bulk: Bulk = Bulk.NEVER
     roll_up_from: Timeframe | None = None
 
     def source_of(self, timeframe: Timeframe) -> Timeframe | None:
@@ -46,12 +56,14 @@ class SeriesReport:
     ``wanted`` is None if the exchange has nothing in the time asked for. ``missing`` is what is still not covered of
     it at the end. ``derived`` is how many of the stored candles were made of finer ones. ``finished`` is false if the
     run stopped before it could tell.
+    ``from_files`` is how many candles came from files.
     """
 
     series: Series
     wanted: Span | None = None
     missing: Spans = field(default_factory=Spans)
     pages: int = 0
+    from_files: int = 0
     derived: int = 0
     result: SaveResult = field(default_factory=SaveResult)
     error: ChandleryError | None = None

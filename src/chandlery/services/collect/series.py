@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 
 from chandlery.domain.instrument import Instrument, Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import ChandleryError, DatabaseError, StorageError
-from chandlery.exchange.source import Page
+from chandlery.exchange.source import FilePeriod, Page
 from chandlery.services import error_log
-from chandlery.services.collect.run import Run, SeriesReport
+from chandlery.services.collect.fetches import Fetch, page_fetches
+from chandlery.services.collect.files import SeriesFiles
+from chandlery.services.collect.run import Bulk, Run, SeriesReport
 from chandlery.services.judging import delivery_of
 from chandlery.storage.coverage import Claim
 from chandlery.storage.writer import SaveResult
 
 _LANES = 6
 """Pages of one series under way at once: enough to keep the permitted rate over a slow line."""
+_FILE_LANES = 2
+"""Files of one series under way at once: one is stored while another comes."""
 
 _ASK_FOR_CLAIM_EVERY_S = 0.5
 
@@ -32,6 +37,7 @@ class SeriesJob:
         self._series = Series(run.source.exchange, instrument.symbol, timeframe)
         self._report = SeriesReport(series=self._series)
         self._storing = asyncio.Lock()
+        self._files = SeriesFiles(run, instrument, self._series)
 
     async def run(self) -> SeriesReport:
         """Collect what is missing. Never raises: the report, or the run's failure, says what went wrong."""
@@ -74,11 +80,10 @@ class SeriesJob:
         span = await self._span()
         if span is not None:
             self._report.wanted = span
-            pages = list(self._run.source.pages(self._series, await self._missing(span)))
-            if self._run.output.oldest_first:
-                pages.reverse()
-            self._run.progress.pages_planned += len(pages)
-            await self._collect_pages(pages, claim)
+            for begun in self._rounds():
+                fetches = await self._run.unless_stopped(begun(await self._missing(span)))
+                if fetches and claim:
+                    await self._collect_all(fetches, claim)
             self._report.missing = await self._missing(span)
         self._report.finished = span is not None or not self._run.stopping.is_set()
 
@@ -97,28 +102,44 @@ class SeriesJob:
             self._count(made)
             self._run.moved()
 
-    async def _collect_pages(self, pages: list[Span], claim: Claim | bool) -> None:
-        ahead = iter(pages)
-        lanes = [self._lane(ahead, claim) for _ in range(min(_LANES, len(pages)))]
+    def _rounds(self) -> Iterator[Callable[[Spans], Awaitable[list[Fetch]]]]:
+        """Files of months, files of days, and pages: each is asked for what the ones before it left missing."""
+        bulk = self._run.wanted.bulk
+        if bulk is not Bulk.NEVER:
+            for period in FilePeriod:
+                yield partial(self._files.fetches, period)
+        if bulk is not Bulk.ONLY:
+            yield self._pages
+
+    async def _pages(self, missing: Spans) -> list[Fetch]:
+        return page_fetches(self._run.source, self._instrument, self._series, missing)
+
+    async def _collect_all(self, fetches: list[Fetch], claim: Claim | bool) -> None:
+        if self._run.output.oldest_first:
+            fetches.reverse()
+        self._run.progress.pages_planned += len(fetches)
+        ahead = iter(fetches)
+        most = _FILE_LANES if fetches[0].is_file else _LANES
+        lanes = [self._lane(ahead, claim) for _ in range(min(most, len(fetches)))]
         outcomes = await asyncio.gather(*lanes, return_exceptions=True)
         self._count(await self._run.stored(self._run.output.finish, self._series))
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
 
-    async def _lane(self, ahead: Iterator[Span], claim: Claim | bool) -> None:
-        """Take the next page until none is left; a failure or a lost claim empties what is ahead: all lanes end."""
+    async def _lane(self, ahead: Iterator[Fetch], claim: Claim | bool) -> None:
+        """Take the next fetch until none is left; a failure or a lost claim empties what is ahead: all lanes end."""
         try:
-            for asked in ahead:
+            for fetch in ahead:
                 if not claim:
                     self._run.progress.pages_planned -= 1 + sum(1 for _ in ahead)
                     return
-                with error_log.about(self._series, asked):
-                    page = await self._run.unless_stopped(self._run.source.page(self._instrument, self._series, asked))
+                with error_log.about(self._series, fetch.span):
+                    page = await self._run.unless_stopped(fetch.answer())
                     if page is None:
                         return
                     async with self._storing:
-                        self._count(await self._run.stored(self._store, page))
+                        self._count(await self._run.stored(self._store, fetch, page))
                 self._report.pages += 1
                 self._run.progress.pages_done += 1
                 self._run.moved()
@@ -127,8 +148,12 @@ class SeriesJob:
                 pass
             raise
 
-    def _store(self, page: Page) -> SaveResult:
-        return self._run.output.save(delivery_of(page.rows, page.raw, now=self._run.now, answered=page.answered))
+    def _store(self, fetch: Fetch, page: Page) -> SaveResult:
+        delivery = delivery_of(page.rows, page.raw, now=self._run.now, answered=page.answered)
+        result = self._run.output.save(delivery)
+        if fetch.is_file:
+            self._report.from_files += len(delivery.batch)
+        return result
 
     def _count(self, result: SaveResult) -> None:
         self._report.result += result
@@ -145,6 +170,8 @@ class SeriesJob:
         """From where on: ``since``, but not before the beginning of history, which is probed once."""
         since = self._run.wanted.since
         beginning = await self._run.stored(self._run.output.beginning, self._series)
+        if beginning is None and self._run.wanted.bulk is Bulk.ONLY:
+            return self._run.source.files.first if since is None else since
         if beginning is None:
             if since is not None and await self._history_reaches(since):
                 return since
