@@ -53,7 +53,7 @@ class QlibSource:
         self._series = {(series.symbol, series.timeframe): (series, span) for series, span in chosen.spans.items()}
         self.instruments: dict[str, Span] = chosen.instruments
         self.calendars: dict[Timeframe, Calendar] = chosen.calendars
-        self._forget()
+        self._begin()
 
     @classmethod
     def opened(
@@ -78,7 +78,7 @@ class QlibSource:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._begin()
 
     def __repr__(self) -> str:
         return f"QlibSource({len(self._series)} series)"
@@ -90,7 +90,7 @@ class QlibSource:
             return None
         if os.getpid() != self._process:
             _INHERITED.append(self._storage)
-            self._forget()
+            self._connect_anew()
         with self._lock:
             block = self._blocks.pop((symbol, timeframe), None) or self._read(*found)
             self._blocks[symbol, timeframe] = block
@@ -112,8 +112,12 @@ class QlibSource:
                 filled[name][first:end] = dense(exact, rows, end - first)
         return Block(start, filled)
 
-    def _forget(self) -> None:
+    def _begin(self) -> None:
+        self._blocks: OrderedDict[tuple[str, Timeframe], Block] = OrderedDict()
+        self._connect_anew()
+
+    def _connect_anew(self) -> None:
+        """Blocks are as good in a forked process as in its parent; a connection and a lock are not."""
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._storage = None
-        self._blocks: OrderedDict[tuple[str, Timeframe], Block] = OrderedDict()
