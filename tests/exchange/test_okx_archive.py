@@ -247,6 +247,12 @@ def test_nothing_is_asked_for_that_cannot_be_there() -> None:
     assert (date_of(FilePeriod.MONTH, months[0]), date_of(FilePeriod.MONTH, months[-1])) == ("2024-01", "2023-07")
 
 
+def test_demo_trading_has_no_files_for_they_hold_real_candles() -> None:
+    ever = Spans([Span(0, NOW)])
+    assert OkxSource(OkxSettings()).files.periods(FilePeriod.DAY, ever, NOW)
+    assert OkxSource(OkxSettings(demo=True)).files.periods(FilePeriod.DAY, ever, NOW) == []
+
+
 @pytest.mark.parametrize(
     ("url", "trusted"),
     [

@@ -41,8 +41,11 @@ class OkxFiles(FileSource):
         self._hands = asyncio.Semaphore(FILES_IN_HAND)
 
     def periods(self, period: FilePeriod, missing: Spans, now: UtcMs) -> list[Span]:
-        """The days or months in UTC+8 that touch ``missing`` and are over long enough, newest first."""
-        return periods_of(period, missing, now)
+        """The days or months in UTC+8 that touch ``missing`` and are over long enough, newest first.
+
+        None for demo trading: the files hold real candles, and its own differ.
+        """
+        return [] if self._settings.demo else periods_of(period, missing, now)
 
     async def listed(self, instrument: Instrument, period: FilePeriod, spans: Sequence[Span]) -> list[CandleFile]:
         """The files of ``spans``, which are newest first, that exist now; a request for ten periods or fewer."""
