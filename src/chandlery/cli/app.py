@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chandlery.cli import check, collect, demo, doctor, export, import_, schema, show, simulate, status, stream
+from chandlery.cli import check, collect, demo, doctor, export, import_, schema, seal, show, simulate, status, stream
 from chandlery.cli.screen import console
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ show.register(app)
 status.register(app)
 import_.register(app)
 check.register(app)
+seal.register(app)
 doctor.register(app)
 simulate.register(app)
 demo.register(app)

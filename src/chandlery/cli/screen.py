@@ -106,6 +106,16 @@ def duration(seconds: float | None) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
+def size(count: int) -> str:
+    """So many bytes in the unit that suits, such as ``5.1 MB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1_000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1_000
+    return f"{amount:.1f} TB"
+
+
 def _escaped(text: str) -> str:
     from rich.markup import escape
 

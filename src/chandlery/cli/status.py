@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.options import AsJson, Config, settings_from
-from chandlery.cli.screen import complain, console, day, duration, moment, note, say, table, write_json
+from chandlery.cli.screen import complain, console, day, duration, moment, note, say, size, table, write_json
 
 if TYPE_CHECKING:
     from chandlery.services.status import SeriesStatus
@@ -56,7 +56,9 @@ def status(
 def draw(rows: list[SeriesStatus]) -> None:
     """Print a line a series."""
     derived = ["derived"] if any(row.derived for row in rows) else []
-    shown = table("series", "exchange", "first", "last", "candles", "coverage", *derived, "gaps", "lag", left=4)
+    sealed = ["sealed"] if any(row.sealed for row in rows) else []
+    columns = ("series", "exchange", "first", "last", "candles", *sealed, "coverage", *derived, "gaps", "lag")
+    shown = table(*columns, left=4)
     for row in rows:
         # rounded down, so that only what is complete reads as complete
         coverage = f"{int(row.coverage * 10_000) / 100:.2f} %"
@@ -66,6 +68,7 @@ def draw(rows: list[SeriesStatus]) -> None:
             day(row.first),
             moment(row.last),
             f"{row.candles:,}",
+            *(_tiers(row) for _ in sealed),
             f"[green]{coverage}[/]" if row.coverage == 1 else f"[yellow]{coverage}[/]",
             *(f"{int(row.derived * 100)} %" for _ in derived),
             str(len(row.gaps)),
@@ -75,3 +78,9 @@ def draw(rows: list[SeriesStatus]) -> None:
     for row in rows:
         if row.last_error:
             complain(f"{row.symbol} {row.timeframe}: {row.last_error}")
+
+
+def _tiers(row: SeriesStatus) -> str:
+    """How much is sealed, and how much of it has no rows any more."""
+    alone = f" ({row.without_rows} without rows)" if row.without_rows else ""
+    return f"{row.sealed}{alone}, {size(row.sealed_bytes)}" if row.sealed else "-"

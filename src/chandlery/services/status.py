@@ -24,7 +24,8 @@ class SeriesStatus:
 
     ``coverage`` is the covered share, 0 to 1, of the time from the beginning (proved, or else the first span) to the
     end of the last span; ``derived`` is the share, 0 to 1, of the covered time whose candles were made of finer ones;
-    ``gaps`` are the uncovered spans; ``lag_s`` is how long ago the last covered bar closed.
+    ``gaps`` are the uncovered spans; ``lag_s`` is how long ago the last covered bar closed. Of ``candles``, ``rows``
+    stand in the table; ``sealed`` spans take ``sealed_bytes``, and ``without_rows`` of them live there alone.
     """
 
     exchange: str
@@ -33,6 +34,10 @@ class SeriesStatus:
     first: UtcMs | None
     last: UtcMs | None
     candles: int
+    rows: int
+    sealed: int
+    without_rows: int
+    sealed_bytes: int
     coverage: float
     derived: float
     gaps: tuple[Span, ...]
@@ -56,7 +61,7 @@ def _status(connection: psycopg.Connection, entry: LedgerEntry, now: UtcMs) -> S
     statement = query("series_rows", table=table_of(series.timeframe))
     parameters = {"instrument_id": entry.instrument_id, "timeframe": series.timeframe.name}
     row: Any = connection.execute(statement, parameters).fetchone()
-    first, last, candles = row
+    first, last, candles, rows, sealed, without_rows, sealed_bytes = row
     hull = entry.spans.hull
     known = None if hull is None else Span(min(hull.start, entry.begins_at or hull.start), hull.end)
     return SeriesStatus(
@@ -66,6 +71,10 @@ def _status(connection: psycopg.Connection, entry: LedgerEntry, now: UtcMs) -> S
         first=None if first is None else to_ms(first),
         last=None if last is None else to_ms(last),
         candles=candles,
+        rows=rows,
+        sealed=sealed,
+        without_rows=without_rows,
+        sealed_bytes=sealed_bytes,
         coverage=entry.spans.length / known.length if known else 0.0,
         derived=entry.derived.length / entry.spans.length if entry.spans else 0.0,
         gaps=tuple(Spans([known]) - entry.spans) if known else (),

@@ -82,7 +82,7 @@ def assembled(
         return CandleTable.joined(series, [pa.concat_tables(of_one) for of_one in parts])
     takes = [_take(part, span) for part in flat]
     edges = np.cumsum([0, *(take.stop - take.start for take in takes)], dtype=np.int64)
-    memory = {name: np.empty(edges[-1], np.int64 if name == "open_time" else np.float64) for name in columns}
+    memory = _memory(columns, int(edges[-1]))
     places = [{name: column[start:end] for name, column in memory.items()} for start, end in pairwise(edges.tolist())]
     _side_by_side([partial(_fill, *one) for one in zip(flat, takes, places, strict=True)])
     return CandleTable(
@@ -158,6 +158,12 @@ def _fill(part: SegmentPart | pa.Table, take: slice, targets: dict[str, Column])
             return
         for name, column in decode(part.segment, list(targets)).items():
             targets[name][:] = column[take]
+
+
+def _memory(columns: Sequence[str], rows: int) -> dict[str, Column]:
+    """A column each in one block, which costs half of what as many blocks do."""
+    block = np.empty((len(columns), rows))
+    return {name: row.view(np.int64) if name == "open_time" else row for name, row in zip(columns, block, strict=True)}
 
 
 @contextlib.contextmanager
