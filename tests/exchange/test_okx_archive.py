@@ -222,6 +222,20 @@ def test_noise_is_no_file(noise: bytes) -> None:
         assert len(page.rows) == 0
 
 
+def test_a_turned_bit_is_noticed_although_the_rows_still_look_good() -> None:
+    """The checksum is verified to the end: here one digit of a price changes, in a zip that is not even packed."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("a.csv", TRUE)
+    body = made.getvalue()
+    assert len(candle_files.read(body, FILE, series_of(), Kind.SPOT, Spans([DAY])).rows) == 200
+    for price in (b"100.1", b"100.4"):
+        at_ = body.rindex(price)
+        turned = body[:at_] + b"101" + body[at_ + 3 :]
+        with pytest.raises(BadPage):
+            candle_files.read(turned, FILE, series_of(), Kind.SPOT, Spans([DAY]))
+
+
 # which files there are
 
 
