@@ -80,6 +80,12 @@ def test_an_export_is_told_and_brought_up_to_date(
     assert "data/qlib: rewritten: the calendar day begins" in run("data/qlib").out
 
 
+def test_the_help_shows_how_it_is_called_and_how_qlib_opens_it(run: Run) -> None:
+    helped = run("--help").out
+    assert helped.count("chandlery export qlib qlib-data") == 3
+    assert "trade_unit=None" in helped
+
+
 def test_a_part_is_exported_and_told_as_json(run: Run, stored: PostgreSQLStorage) -> None:
     told = run("q", "btc/usdt", "-t", "1h,1d", "--since", "2024-01-02", "--until", "2024-01-04", "--json").json
     rows = {row["freq"]: row for row in told["series"]}

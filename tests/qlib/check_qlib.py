@@ -97,12 +97,10 @@ def answer(queries_file: Path, answers_file: Path) -> None:
 
     answers = []
     for query in queries:
-        began = time.monotonic()
         if "alpha158" in query:
             answers.append(Alpha158(instruments="all", freq=query["alpha158"]).fetch())
         else:
             answers.append(D.features(query["symbols"] or D.instruments("all"), EXPRESSIONS, **query["where"]))
-        print(f"  {query} {answers[-1].shape} in {time.monotonic() - began:.2f} s", file=sys.stderr)
     answers_file.write_bytes(pickle.dumps(answers))
 
 
