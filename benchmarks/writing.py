@@ -8,7 +8,9 @@ nothing else: no checking, no comparing with what is stored, no ledger. It is th
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import psycopg
 from psycopg import errors
@@ -16,10 +18,15 @@ from psycopg import errors
 from benchmarks.rounds import Timing, Way, timed
 from benchmarks.samples import many_series, one_series, records_of
 from chandlery.domain.candle import CandleBatch
+from chandlery.services.bulk_import.given import Told, find_sources
+from chandlery.services.bulk_import.run import Manner, import_sources
 from chandlery.storage.copy_binary import candle_stream
+from chandlery.storage.csv_files import CsvStore
+from chandlery.storage.csv_format import HEADER, encode
 from chandlery.storage.intake.frames import candles_frame
 from chandlery.storage.partitions import table_of
 from chandlery.storage.postgres import PostgreSQLStorage
+from chandlery.storage.sources.archives import Source
 from chandlery.storage.sql import query
 
 STRAIGHT_ONE = "straight COPY, one series"
@@ -42,15 +49,15 @@ class DifferentTables(Exception):
 
 def write_timings(storage: PostgreSQLStorage, conninfo: str, *, rows: int, rounds: int) -> list[Timing]:
     """Time all ways in, after one round that shows that they leave equal tables and makes the partitions."""
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        ways = _ways(storage, connection, rows)
+    with psycopg.connect(conninfo, autocommit=True) as connection, tempfile.TemporaryDirectory() as folder:
+        ways = _ways(storage, connection, rows, Path(folder))
         check_equal(ways, connection)
         timings = timed(ways, rows=rows, rounds=rounds)
         _clear(connection)
         return timings
 
 
-def _ways(storage: PostgreSQLStorage, connection: psycopg.Connection, rows: int) -> list[Way]:
+def _ways(storage: PostgreSQLStorage, connection: psycopg.Connection, rows: int, folder: Path) -> list[Way]:
     one, many = one_series(rows), many_series(rows)
     frame, records = candles_frame(one), records_of(many)
     one_encoded, many_encoded = _encoded(storage, [one]), _encoded(storage, many)
@@ -60,6 +67,11 @@ def _ways(storage: PostgreSQLStorage, connection: psycopg.Connection, rows: int)
 
     def save() -> None:
         storage.save_ohlcv_data(frame, one.series.symbol, one.series.timeframe.name)
+
+    sources = [_csv_file(folder, one)]
+
+    def import_file() -> None:
+        import_sources(storage, sources, Told(), Manner())
 
     def save_once() -> None:
         clear()
@@ -71,6 +83,7 @@ def _ways(storage: PostgreSQLStorage, connection: psycopg.Connection, rows: int)
         Way(
             name="staging, one series", run=lambda: _stage(connection, one_encoded), prepare=clear, against=STRAIGHT_ONE
         ),
+        Way(name="import of a CSV file", run=import_file, prepare=clear, against=STRAIGHT_ONE),
         Way(name="the same save again", run=save, prepare=save_once, against=STRAIGHT_ONE),
         Way(
             name="bulk_insert, ten series",
@@ -80,6 +93,13 @@ def _ways(storage: PostgreSQLStorage, connection: psycopg.Connection, rows: int)
         ),
         Way(name=STRAIGHT_MANY, run=lambda: _copy(connection, many_encoded), prepare=clear, against=STRAIGHT_MANY),
     ]
+
+
+def _csv_file(folder: Path, batch: CandleBatch) -> Source:
+    file = CsvStore(folder).path(batch.series)
+    file.write_bytes(HEADER + encode(batch))
+    [source] = find_sources([str(file)])
+    return source
 
 
 def _encoded(storage: PostgreSQLStorage, batches: Sequence[CandleBatch]) -> Streams:

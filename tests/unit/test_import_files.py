@@ -158,6 +158,8 @@ def test_local_times_need_their_zone_and_the_hour_that_comes_twice_is_rejected(t
     assert [row[0] for row in only(sink)] == [1_729_987_140_000, 1_729_994_400_000]
     assert sink.rejected == [(rows[1], "unreadable time")]
     assert (report.zone, report.without_zone) == ("Europe/Berlin", 3)
+    with pytest.raises(DataValidationError, match="no name of an exchange"):
+        Told.of(exchange="../okx")
     with pytest.raises(DataValidationError, match="no time zone"):
         Told.of(zone="Hong Kong")
 
@@ -215,6 +217,9 @@ def test_text_in_utf_16_and_text_without_lines_are_refused(tmp_path: Path, monke
     monkeypatch.setattr(lines, "BLOCK_BYTES", 64)
     path.write_bytes(b"7" * 200)
     assert "no line end" in str(imported(path)[1].error)
+    path.write_text(f"{PLAIN}\n")
+    report = imported(path)[1]
+    assert (report.error, report.rows, report.unit) == (None, 0, None)
     path.write_bytes(b"")
     assert "is empty" in str(imported(path)[1].error)
 

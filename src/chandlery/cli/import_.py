@@ -143,7 +143,7 @@ def _row(report: SourceReport) -> list[str]:
     return [
         report.name,
         str(found[0].series) if len(found) == 1 else f"{len(found)} series",
-        NAMES.get(report.unit or "iso", ""),
+        NAMES[report.unit] if report.unit else "-",
         *(f"{count:,}" for count in (report.rows, result.inserted, result.unchanged, result.revised, result.rejected)),
         day(min(span.start for span in spans) if spans else None),
         moment(max(span.end for span in spans) if spans else None),

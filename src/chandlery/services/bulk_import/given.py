@@ -19,6 +19,9 @@ from chandlery.storage.sources.layouts import Layout, parse_columns
 from chandlery.storage.sources.moments import NAMES, UTC, Unit
 from chandlery.storage.sources.names import named_timeframe, symbol_in, timeframe_in
 
+_EXCHANGE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""As in the names of folders of CSV files."""
+
 _OF_THIS_EXCHANGE = re.compile(r"okx-[a-z0-9]+")
 """The folders in which our own files of its demo and of simulated markets lie."""
 
@@ -53,7 +56,7 @@ class Told:
         return cls(
             symbol=None if symbol is None else canonical_symbol(symbol),
             timeframe=None if timeframe_name is None else named_timeframe(timeframe_name) or timeframe(timeframe_name),
-            exchange=exchange,
+            exchange=None if exchange is None else _exchange(exchange),
             columns=parse_columns(columns) if columns else {},
             unit=_unit(unit),
             zone=_zone(zone),
@@ -83,6 +86,12 @@ class Told:
                 f"neither the name nor a column of {source.name} tells the {' and the '.join(missing)}.",
                 hint="Give it, as in --symbol BTC-USDT --timeframe 1m, or name the file as in BTC-USDT_1m.csv.",
             )
+
+
+def _exchange(name: str) -> str:
+    if not _EXCHANGE.fullmatch(name):
+        raise DataValidationError(f"{name!r} is no name of an exchange.", hint="Write it as in okx or binance-us.")
+    return name
 
 
 def _unit(name: str) -> Unit | None:

@@ -104,7 +104,8 @@ class Job:
     def _import(self) -> None:
         report = self._report
         survey = look_through(self._source, self._told)
-        report.unit, report.without_zone = survey.clock.unit, survey.without_zone
+        report.unit = survey.clock.unit if survey.rows else None
+        report.without_zone = survey.without_zone
         if survey.overlapping:
             self._weigh(survey)
         for portion in self._portions(survey):

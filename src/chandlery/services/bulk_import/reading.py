@@ -56,11 +56,12 @@ class Portion:
 class Survey:
     """What looking through told: the layout, how times are written, and whether blocks overlap in time.
 
-    ``without_zone`` counts the times in ISO text that name no zone.
+    ``without_zone`` counts the times in ISO text that name no zone; ``rows`` the lines that could be cut into cells.
     """
 
     layout: Layout
     clock: Clock
+    rows: int
     without_zone: int
     overlapping: bool
 
@@ -84,19 +85,25 @@ class _Ranges:
 
 def look_through(source: Source, told: Told) -> Survey:
     """Read the times of a source, and nothing else. Raises DataValidationError for one that cannot be understood."""
-    census, ranges, layout = Census(), _Ranges(), None
+    census, ranges, layout, rows = Census(), _Ranges(), None, 0
     for layout, lines in _cut_blocks(source, told):
+        rows += len(lines)
         time = layout.places["open_time"]
         [text] = texts(lines, layout.delimiter, [time])
         times = census.count(text)
-        for key, rows in _by_key(lines, layout):
-            ranges.add(key, None if times is None else times[rows])
+        for key, some in _by_key(lines, layout):
+            ranges.add(key, None if times is None else times[some])
     if layout is None:
         raise DataValidationError(f"{source.name} is empty.")
     told.require_series(source, layout)
-    unit = told.unit or census.verdict(layout.titles["open_time"])
-    clock = Clock(unit=unit, zone=told.zone)
-    return Survey(layout=layout, clock=clock, without_zone=census.without_zone, overlapping=ranges.overlapping)
+    unit = told.unit or (census.verdict(layout.titles["open_time"]) if rows else "iso")
+    return Survey(
+        layout=layout,
+        clock=Clock(unit=unit, zone=told.zone),
+        rows=rows,
+        without_zone=census.without_zone,
+        overlapping=ranges.overlapping,
+    )
 
 
 def portions(source: Source, told: Told, survey: Survey, now: UtcMs) -> Iterator[Portion]:

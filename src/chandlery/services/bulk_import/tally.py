@@ -60,7 +60,7 @@ class Tally:
 
     def start_over(self) -> None:
         """Forget what was admitted, not what was weighed."""
-        self._seen[:] = False
+        self._seen = np.zeros(len(self._seen), dtype=np.bool_)
 
     @property
     def span(self) -> Span | None:

@@ -22,10 +22,10 @@ KINDS = (".csv", ".csv.gz", ".zip")
 """The files that a folder is searched for."""
 
 MAX_UNPACKED_BYTES = 8 << 30
-"""What one packed file may give: fifty years of minutes are 2.5 GB of text."""
+"""What one packed file may give: fifty years of minutes are 2 GB of text."""
 
 MAX_RATIO = 200
-"""Text of candles packs 3 to 12 to 1, a month of flat candles without volume 60 to 1; a bomb 1,000 to 1."""
+"""Text of candles packs 4 to 1, a month of flat candles without volume 24 to 1; a bomb 1,000 to 1."""
 
 RATIO_COUNTS_FROM_BYTES = 64 << 20
 """Below that, whatever the ratio, unpacking does nobody any harm."""
