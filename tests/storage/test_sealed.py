@@ -97,6 +97,18 @@ def test_only_closed_and_wholly_covered_months_are_sealed(storage: PostgreSQLSto
     assert sealed(storage, with_gap.series) == [Sealed(DECEMBER, rows_kept=True)]
 
 
+@pytest.mark.parametrize("time", ["2024-11-05T00:01Z", "2024-11-05T00:00:00.0001Z"])
+def test_a_month_with_rows_that_are_no_candles_is_passed_over(
+    storage: PostgreSQLStorage, two_months: CandleBatch, time: str
+) -> None:
+    """To be sealed their times would have to be altered."""
+    with psycopg.connect(storage.database.conninfo) as by_hand:
+        statement = "INSERT INTO chandlery.candle SELECT %s, 2, 2, 2, 2, 2, 2, id, '30m' FROM chandlery.instrument"
+        by_hand.execute(statement, [time])
+    assert seal(storage, drop_rows=True).passed_over == ("BTC-USDT 30m 2024-11-01",)
+    assert sealed(storage) == [Sealed(DECEMBER, rows_kept=False)]
+
+
 def test_a_month_of_which_the_exchange_has_only_a_part_is_sealed(storage: PostgreSQLStorage) -> None:
     """History begins within it, and a quiet span in it is known to be quiet."""
     batch = candles(HALF_HOURS, SEALED, start=FIRST).take(slice(500, None)).take(np.arange(SEALED - 500) % 7 != 3)

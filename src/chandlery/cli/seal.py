@@ -142,6 +142,8 @@ def _tell(report: SealReport, *, drop_rows: bool) -> None:
         complain(f"{span} was damaged and is given up. Run chandlery collect for it.")
     for span in report.damaged:
         complain(f"{span} is damaged and has no rows. To collect it again: chandlery seal --refetch, then collect.")
+    for span in report.passed_over:
+        complain(f"{span} holds rows that are no candles, and cannot be sealed. They were written by hand.")
 
 
 _DAYS = {"d": 1, "w": 7}

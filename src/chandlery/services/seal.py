@@ -31,7 +31,8 @@ class SealReport:
 
     ``rows_dropped`` are rows that live in segments alone now. The rest names spans, such as ``BTC-USDT 1m 2024-01-01``:
     ``repaired`` had damaged segments, which were dropped, and have rows; ``given_up`` had none, and are to be collected
-    again; ``damaged`` have none either and were left as they are.
+    again; ``damaged`` have none either and were left as they are; ``passed_over`` hold rows written by hand that are no
+    candles of their timeframe, and cannot be sealed.
     """
 
     spans: int = 0
@@ -41,6 +42,7 @@ class SealReport:
     repaired: tuple[str, ...] = ()
     given_up: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     def __add__(self, other: SealReport) -> SealReport:
         return SealReport(**{f.name: add(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)})
@@ -155,7 +157,10 @@ def _seal(held: SealedSeries, entry: LedgerEntry, unit: Span, before: UtcMs) -> 
     known = read_coverage(held.connection, entry.instrument_id, entry.series)
     if _still_sealed(held, unit) or unit not in sealable(entry, known, before):
         return SealReport()
-    candles = held.rows(unit)
+    try:
+        candles = held.rows(unit)
+    except ValueError:
+        return SealReport(passed_over=(held.name(unit),))
     if not len(candles):
         return SealReport()
     return SealReport(spans=1, candles=len(candles), bytes=held.seal(unit, candles))

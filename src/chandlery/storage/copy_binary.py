@@ -60,8 +60,13 @@ def revision_stream(old: CandleRows, new: CandleRows, instrument_id: int) -> Ite
 
 
 def candles_from(rows: bytes, series: Series) -> CandleBatch:
-    """The candles in the value that ``stored_candles`` makes: their columns, row after row, and nothing between."""
+    """The candles in the value that ``stored_candles`` makes: their columns, row after row, and nothing between.
+
+    Raises ValueError if they are no candles of the series, as rows written by hand may be.
+    """
     stored = np.frombuffer(rows, dtype=[(name, _BIG_ENDIAN[kind]) for name, kind in _STORED_FIELDS])
+    if np.any(stored["open_time"] % 1000):
+        raise ValueError("a candle must open at a whole millisecond")
     columns = {name: stored[name] for name in VALUE_COLUMNS}
     return CandleBatch.of(series, {"open_time": stored["open_time"] // 1000 + PG_EPOCH_MS, **columns})
 

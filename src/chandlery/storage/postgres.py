@@ -159,12 +159,13 @@ class PostgreSQLStorage:
         first, and the rows stand by symbol and timeframe in the order asked for, then by time.
         Raises DataNotFoundError that names the symbols of which nothing is stored.
         """
-        from chandlery.storage.intake.frames import candles_frame, table_frame
+        from chandlery.storage.intake.frames import series_frame, table_frame
 
         if isinstance(symbol, str) and isinstance(interval, str):
-            return candles_frame(self.get_candles(symbol, interval, start_date, end_date))
-        series = self.all_stored_series(_listed(symbol, "symbol"), _listed(interval, "interval"))
-        return table_frame(self.reader.read(series, _span(start_date, end_date)))
+            series = self.stored_series(symbol, interval)
+            return series_frame(self.reader.read([series], _span(start_date, end_date)))
+        many = self.all_stored_series(_listed(symbol, "symbol"), _listed(interval, "interval"))
+        return table_frame(self.reader.read(many, _span(start_date, end_date)))
 
     def get_candles(
         self, symbol: str, interval: str, start_date: Bound | None = None, end_date: Bound | None = None

@@ -36,6 +36,7 @@ __all__ = [
     "parse_bound",
     "rows_from_frame",
     "rows_from_records",
+    "series_frame",
     "table_frame",
 ]
 
@@ -80,8 +81,17 @@ def table_frame(table: CandleTable) -> pd.DataFrame:
     counts = np.diff(table.edges)
     names = {"symbol": [s.symbol for s in table.series], "timeframe": [s.timeframe.name for s in table.series]}
     leading = {name: _repeated(values, counts) for name, values in names.items()}
-    values = {"volume" if name == "base_volume" else name: table.rows[name].to_numpy() for name in VALUE_COLUMNS}
-    return pd.DataFrame({**leading, "timestamp": _times(open_times(table.rows)), **values}, copy=False)
+    return pd.DataFrame({**leading, **_frame_columns(table.rows)}, copy=False)
+
+
+def series_frame(table: CandleTable) -> pd.DataFrame:
+    """Candles of one series as a frame, as ``candles_frame`` makes it."""
+    return pd.DataFrame(_frame_columns(table.rows), copy=False)
+
+
+def _frame_columns(rows: pa.Table) -> dict[str, Any]:
+    values = {"volume" if name == "base_volume" else name: rows[name].to_numpy() for name in VALUE_COLUMNS}
+    return {"timestamp": _times(open_times(rows)), **values}
 
 
 def aligned_frame(fine: CandleBatch, coarse: CandleBatch) -> pd.DataFrame:

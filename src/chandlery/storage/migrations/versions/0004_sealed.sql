@@ -120,6 +120,10 @@ BEGIN
         RETURN;
     END IF;
     -- it waits for all who write there, and so they are seen by whoever seals next
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', partition);
+    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = partition AND tgname = 'sealed_row_written') THEN
+        RETURN;  -- somebody else was here while we waited
+    END IF;
     EXECUTE format(
         'CREATE TRIGGER sealed_row_written AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW'
         ' WHEN (current_setting(''chandlery.minds_segments'', true) IS DISTINCT FROM ''on'')'
