@@ -236,11 +236,8 @@ SELECT count(*), min(open_time), max(open_time)
 -- name: announce
 SELECT pg_notify(%(channel)s, payload) FROM unnest(%(payloads)s::text[]) AS payload
 
--- name: partitions_of
-SELECT child.relname
-  FROM pg_inherits
-  JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
- WHERE pg_inherits.inhparent = %(table)s::regclass
+-- name: make_partition
+SELECT chandlery.make_partition(%(timeframe)s, %(open_time)s)
 
 -- name: start_run
 INSERT INTO chandlery.run (command) VALUES (%(command)s) RETURNING id

@@ -3,16 +3,6 @@
 -- name: guard_partition
 SELECT chandlery.guard_sealed(%(partition)s::regclass, %(timeframe)s, %(start)s, %(end)s)
 
--- name: guard_new_partition
--- Somebody has dropped the partition that was here: what was sealed of it has no rows any more.
-WITH bereft AS (
-    UPDATE chandlery.sealed SET rows_kept = false
-     WHERE timeframe = %(timeframe)s AND starts_at >= %(start)s AND starts_at < %(end)s
-    RETURNING 1
-)
-SELECT chandlery.guard_sealed(%(partition)s::regclass, %(timeframe)s, %(start)s, %(end)s)
- WHERE EXISTS (SELECT FROM bereft)
-
 -- name: sealed_spans
 -- What is sealed of a series in [start, end).
 SELECT starts_at, ends_at, rows_kept
