@@ -162,6 +162,15 @@ def test_recordings_of_coarser_candles_have_no_files():
             assert len(listed(Asker(running.base_url), **SPOT | {"end": at("2024-02-25")})) == expected
 
 
+def test_a_recording_comes_back_in_its_files():
+    recording = candles(series(), 4 * 1_440, start=at("2024-02-25"))
+    with Simulator(ReplayMarket([recording])).run_in_thread() as running:
+        exchange = Asker(running.base_url)
+        rows = rows_of(fetched(exchange, listed(exchange, **SPOT, end=at("2024-02-25"))[0]).body)
+    assert [float(row["close"]) for row in rows] == recording.close[:1_440].tolist()
+    assert [float(row["vol_quote"]) for row in rows] == recording.quote_volume[:1_440].tolist()
+
+
 @pytest.mark.parametrize(
     "path",
     [

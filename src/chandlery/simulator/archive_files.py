@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from chandlery.simulator.archive import ArchivedFile
 from chandlery.simulator.bars import BARS
 from chandlery.simulator.faults import Fault, FaultKind
-from chandlery.simulator.market import Chart, Market
+from chandlery.simulator.market import Market, chart
 from chandlery.simulator.wire import candle_rows, decimal_text
 
 HEADER = "instrument_name,open,high,low,close,vol,vol_ccy,vol_quote,open_time,confirm"
@@ -68,7 +68,7 @@ def zipped(name: str, content: bytes) -> bytes:
 
 
 def _rows(market: Market, symbol: str, file: ArchivedFile) -> list[CsvRow]:
-    shown = Chart(rows=market.newest(symbol, BARS["1m"], file.span, 2**31), running=False)
+    shown = chart(market, symbol, BARS["1m"], file.span, 2**31, now=file.span.end, running=False)
     newest_first = candle_rows(market.listings[symbol], shown)
     return [[symbol, *row[1:8], row[0], row[8]] for row in reversed(newest_first)]
 
