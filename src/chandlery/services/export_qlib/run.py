@@ -10,6 +10,7 @@ from chandlery.domain.timeframe import TIMEFRAMES
 from chandlery.services.export_qlib.comparing import compare
 from chandlery.services.export_qlib.layout import SLOW_ROWS, freq_of
 from chandlery.services.export_qlib.manifest import Manifest, carry_over, names_in
+from chandlery.services.export_qlib.reading import QlibFolder
 from chandlery.services.export_qlib.replacing import aside
 from chandlery.services.export_qlib.report import ExportReport, SeriesReport
 from chandlery.services.export_qlib.selection import Plan, Selection, plan
@@ -60,10 +61,11 @@ def _write(
     for calendar in calendars.values():
         write_calendar(root, calendar)
     write_instruments(root, chosen.instruments)
+    folder = QlibFolder(root)  # one for all series: it reads each calendar once
     reports: list[SeriesReport] = []
     for series, span in chosen.spans.items():
         on_series(series, len(reports), len(chosen.spans))
-        reports.append(write_series(storage.reader, series, span, calendars[series.timeframe], root))
+        reports.append(write_series(storage.reader, series, span, calendars[series.timeframe], folder))
     return reports
 
 

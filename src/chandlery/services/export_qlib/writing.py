@@ -54,12 +54,15 @@ def write_instruments(root: Path, spans: Mapping[str, Span]) -> None:
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-def write_series(reader: Reader, series: Series, span: Span, calendar: Calendar, root: Path) -> SeriesReport:
-    """Write all fields of one series and prove them. Raises StorageError if they are not read back as they are."""
+def write_series(reader: Reader, series: Series, span: Span, calendar: Calendar, folder: QlibFolder) -> SeriesReport:
+    """Write all fields of one series into a folder that has its calendar, and prove them.
+
+    Raises StorageError if they are not read back as they are.
+    """
     tally, columns = _Tally(), Columns()
-    proof = Proof(QlibFolder(root), folder_of(series.symbol), freq_of(series.timeframe))
+    proof = Proof(folder, folder_of(series.symbol), freq_of(series.timeframe))
     first, stop = calendar.row(span.start), calendar.row(span.end)
-    with _open_bins(root, series, first) as bins:
+    with _open_bins(folder.root, series, first) as bins:
         for batch, piece in pieces(reader, series, span):
             exact = columns.of(batch)
             _append(bins, exact, calendar.rows(batch.open_time), calendar.row(piece.start), calendar.row(piece.end))
