@@ -56,6 +56,7 @@ def only(sink: Kept, series: Series = BTC) -> list[tuple[float, ...]]:
         (f"\ufeff{PLAIN}", GOOD),
         (quoted(PLAIN), quoted(GOOD)),
         (f"note,{PLAIN}", f'"a, ""b""",{GOOD}'),
+        (f'"a, b",{PLAIN}', f",{GOOD}"),
         (PLAIN, GOOD.replace(",", " , ")),
         (PLAIN, f"{START}.0,1.0,2,.5,15e-1,10."),
     ],
@@ -290,6 +291,25 @@ def test_one_file_may_hold_many_series_and_each_row_goes_to_its_own(tmp_path: Pa
     sink, _ = imported(tmp_path / "dump.csv", symbol="ETH-USDT")
     assert [str(series) for series in sink.candles] == ["ETH-USDT 1h"]
     assert "BTC-USDT, not ETH-USDT" in sink.rejected[0][1]
+
+
+def test_spellings_of_one_series_in_different_blocks_are_one_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 60)
+    rows = [f"{symbol},{GOOD.replace('1.5', close)}" for symbol, close in (("BTC-USDT", "1.5"), ("btc/usdt", "1.6"))]
+    sink, _ = imported(write(tmp_path, f"symbol,{PLAIN}", *rows, name="a_1m.csv"))
+    assert sink.candles == {}
+    assert sink.rejected == [(row, CONFLICTING) for row in rows]
+
+
+def test_local_times_and_instants_that_mean_the_same_are_one_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 60)
+    rows = ["2024-01-01 08:00:00,1,2,0.5,1.5,10", "2024-01-01 00:00:00Z,1,2,0.5,1.6,10"]
+    sink, _ = imported(write(tmp_path, PLAIN, *rows), zone="Asia/Hong_Kong")
+    assert sink.rejected == [(row, CONFLICTING) for row in rows]
 
 
 @settings(max_examples=60)

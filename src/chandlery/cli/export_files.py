@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,58 +34,35 @@ Exchange = Annotated[str | None, typer.Option(help="Whose candles; those of all 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
 
 
+_HELP: dict[FileFormat, str] = {
+    "csv": "Export candles into CSV files, which chandlery import takes back to the last bit.",
+    "parquet": "Export candles into Parquet files, for DuckDB, pandas, polars, Spark and others.",
+    "arrow": "Export candles into Arrow (Feather) files, which programs map into memory as they are.",
+}
+
+
 def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    for command in (csv, parquet, arrow):
-        app.command(epilog=EXAMPLES.format(kind=command.__name__))(command)
+    """Add a command for each kind of file to ``app``."""
+    for kind, text in _HELP.items():
+        app.command(name=kind, help=text, epilog=EXAMPLES.format(kind=kind))(_command(kind))
 
 
-def csv(
-    folder: Folder,
-    symbols: Symbols = None,
-    timeframe: Timeframes = None,
-    since: Since = None,
-    until: Until = None,
-    exchange: Exchange = None,
-    overwrite: Overwrite = False,
-    json: AsJson = False,
-    config: Config = None,
-) -> int:
-    """Export candles into CSV files that ``chandlery import`` takes back, to the last bit."""
-    wanted = _wanted(symbols, timeframe, since, until, exchange)
-    return _export(folder, "csv", wanted, overwrite=overwrite, as_json=json, config=config)
+def _command(kind: FileFormat) -> Callable[..., int]:
+    def export(
+        folder: Folder,
+        symbols: Symbols = None,
+        timeframe: Timeframes = None,
+        since: Since = None,
+        until: Until = None,
+        exchange: Exchange = None,
+        overwrite: Overwrite = False,
+        json: AsJson = False,
+        config: Config = None,
+    ) -> int:
+        wanted = _wanted(symbols, timeframe, since, until, exchange)
+        return _export(folder, kind, wanted, overwrite=overwrite, as_json=json, config=config)
 
-
-def parquet(
-    folder: Folder,
-    symbols: Symbols = None,
-    timeframe: Timeframes = None,
-    since: Since = None,
-    until: Until = None,
-    exchange: Exchange = None,
-    overwrite: Overwrite = False,
-    json: AsJson = False,
-    config: Config = None,
-) -> int:
-    """Export candles into Parquet files, for DuckDB, pandas, polars, Spark and others."""
-    wanted = _wanted(symbols, timeframe, since, until, exchange)
-    return _export(folder, "parquet", wanted, overwrite=overwrite, as_json=json, config=config)
-
-
-def arrow(
-    folder: Folder,
-    symbols: Symbols = None,
-    timeframe: Timeframes = None,
-    since: Since = None,
-    until: Until = None,
-    exchange: Exchange = None,
-    overwrite: Overwrite = False,
-    json: AsJson = False,
-    config: Config = None,
-) -> int:
-    """Export candles into Arrow (Feather) files, which programs map into memory as they are."""
-    wanted = _wanted(symbols, timeframe, since, until, exchange)
-    return _export(folder, "arrow", wanted, overwrite=overwrite, as_json=json, config=config)
+    return export
 
 
 def _wanted(

@@ -24,9 +24,9 @@ from chandlery.storage.intake.records import Refused
 from chandlery.storage.intake.tables import Table, frame_rows
 from chandlery.storage.sources.archives import Source
 from chandlery.storage.sources.cells import read_cells, texts
-from chandlery.storage.sources.layouts import Layout, layout_of
+from chandlery.storage.sources.layouts import Layout, delimiter_of, layout_of
 from chandlery.storage.sources.lines import Lines, cut, plain_lines, text_blocks
-from chandlery.storage.sources.moments import Census, Clock
+from chandlery.storage.sources.moments import UTC, Census, Clock
 from chandlery.storage.sources.names import named_timeframe
 
 _KEY_END = "\x1f"
@@ -71,14 +71,14 @@ class _Ranges:
     """The spans of time that blocks fill, series by series."""
 
     overlapping: bool = False
-    _known: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    _known: dict[Series | str, list[tuple[int, int]]] = field(default_factory=dict)
 
-    def add(self, key: str, times: IntArray | None) -> None:
+    def add(self, series: Series | str, times: IntArray | None) -> None:
         if times is None:
             self.overlapping = True
         elif len(times):
             low, high = int(times.min()), int(times.max())
-            known = self._known.setdefault(key, [])
+            known = self._known.setdefault(series, [])
             self.overlapping |= any(low <= end and start <= high for start, end in known)
             known.append((low, high))
 
@@ -92,10 +92,12 @@ def look_through(source: Source, told: Told) -> Survey:
         [text] = texts(lines, layout.delimiter, [time])
         times = census.count(text)
         for key, some in _by_key(lines, layout):
-            ranges.add(key, None if times is None else times[some])
+            ranges.add(_series_of(source, told, layout, key), None if times is None else times[some])
     if layout is None:
         raise DataValidationError(f"{source.name} is empty.")
     told.require_series(source, layout)
+    if told.zone is not UTC and 0 < census.without_zone < census.units["iso"]:
+        ranges.overlapping = True  # local times and instants do not compare before they are read
     unit = told.unit or (census.verdict(layout.titles["open_time"]) if rows else "iso")
     return Survey(
         layout=layout,
@@ -128,8 +130,8 @@ def _cut_blocks(source: Source, told: Told) -> Iterator[tuple[Layout, Lines]]:
 
 def _layout(block: bytes, source: Source, told: Told) -> Layout:
     line = block[:_LONGEST_HEADER].split(b"\n", 1)[0]
-    first = line.decode("utf-8", "backslashreplace").strip("\r").replace('"', "")
-    return layout_of(first, told.columns, source.name)
+    delimiter = delimiter_of(line.decode("utf-8", "backslashreplace"))
+    return layout_of(plain_lines(line + b"\n", delimiter).decode().rstrip(), told.columns, source.name)
 
 
 def _untorn(text: bytes, layout: Layout) -> Lines:
@@ -163,6 +165,24 @@ def _by_key(lines: Lines, layout: Layout) -> list[tuple[str, IntArray | slice]]:
     return [(key, order[edges[number] : edges[number + 1]]) for number, key in enumerate(keys)]
 
 
+def _series_of(source: Source, told: Told, layout: Layout, key: str) -> Series | str:
+    """The series of the rows with this key, or why they belong to none."""
+    named = dict(zip(_key_things(layout), key.split(_KEY_END), strict=False))
+    try:
+        symbol = canonical_symbol(named["symbol"]) if "symbol" in named else told.symbol_of(source)
+        bar = told.timeframe_of(source, layout)
+        if "timeframe" in named:
+            bar = named_timeframe(named["timeframe"]) or timeframe(named["timeframe"])
+    except DataValidationError as error:
+        return str(error)
+    if symbol is None or bar is None:
+        return "nothing tells the symbol and the timeframe"
+    for found, given, what in ((symbol, told.symbol, "symbol"), (bar, told.timeframe, "timeframe")):
+        if given not in (None, found):
+            return f"the {what} is {found}, not {given} as was given"
+    return Series(told.exchange_of(source), symbol, bar)
+
+
 class _Block:
     """One block on its way from lines to verdicts."""
 
@@ -180,7 +200,7 @@ class _Block:
         rows_of: dict[Series, list[IntArray]] = {}
         refused: list[Refused] = []
         for key, some in _by_key(self._lines, self._layout):
-            rows, series = np.arange(len(self._lines))[some], self._series(key)
+            rows, series = np.arange(len(self._lines))[some], _series_of(self._source, self._told, self._layout, key)
             if isinstance(series, Series):
                 rows_of.setdefault(series, []).append(rows)
             else:
@@ -189,24 +209,6 @@ class _Block:
         judged = {series: self._judged(series, np.sort(np.concatenate(rows))) for series, rows in rows_of.items()}
         self._set_aside_malformed(judged, refused)
         return Portion(rows=len(self._lines) + len(self._lines.malformed), judged=judged, refused=refused)
-
-    def _series(self, key: str) -> Series | str:
-        """The series of the rows with this key, or why they belong to none."""
-        told, layout = self._told, self._layout
-        named = dict(zip(_key_things(layout), key.split(_KEY_END), strict=False))
-        try:
-            symbol = canonical_symbol(named["symbol"]) if "symbol" in named else told.symbol_of(self._source)
-            bar = told.timeframe_of(self._source, layout)
-            if "timeframe" in named:
-                bar = named_timeframe(named["timeframe"]) or timeframe(named["timeframe"])
-        except DataValidationError as error:
-            return str(error)
-        for found, given, what in ((symbol, told.symbol, "symbol"), (bar, told.timeframe, "timeframe")):
-            if found is None or given not in (None, found):
-                return f"the {what} is {found}, not {given} as was given"
-        assert symbol is not None
-        assert bar is not None
-        return Series(told.exchange_of(self._source), symbol, bar)
 
     def _judged(self, series: Series, rows: IntArray) -> Judged:
         places = self._layout.of_symbol(series.symbol)
@@ -228,7 +230,7 @@ class _Block:
         malformed = self._lines.malformed
         if not malformed:
             return
-        series = "" if _key_things(self._layout) else self._series("")
+        series = "" if _key_things(self._layout) else _series_of(self._source, self._told, self._layout, "")
         if not isinstance(series, Series):
             refused += [Refused(text, reason) for text, reason in malformed]
             return

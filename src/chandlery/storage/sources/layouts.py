@@ -88,9 +88,14 @@ def _spellings(thing: str) -> tuple[str, ...]:
     return (*SPELLINGS[thing], *_ALSO.get(thing, ()))
 
 
+def delimiter_of(first_line: str) -> str:
+    """What stands most often between things."""
+    return max(DELIMITERS, key=first_line.count)
+
+
 def layout_of(first_line: str, named: Mapping[str, str], name: str) -> Layout:
     """The layout that a file's first line and the ``named`` columns tell. Raises DataValidationError."""
-    delimiter = max(DELIMITERS, key=first_line.count)
+    delimiter = delimiter_of(first_line)
     cells = [cell.strip() for cell in first_line.split(delimiter)]
     if not 1 < len(cells) <= MAX_CELLS:
         raise DataValidationError(
