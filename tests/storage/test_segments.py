@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from candles import candles, series
 from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, CandleBatch
 from chandlery.errors import DamagedDataError
-from chandlery.storage.segments import Segment, decode, decode_into, encode
+from chandlery.storage.segments import Description, Segment, SomePieces, decode, decode_into, encode, pieces_of
 
 
 def holding(values: Any, **others: Any) -> CandleBatch:
@@ -128,3 +128,31 @@ def test_a_segment_that_is_not_as_described_is_refused(change: dict[str, Any]) -
     segment = encode(candles(series(), 300))
     with pytest.raises(DamagedDataError):
         decode(dataclasses.replace(segment, **change), ["close"])
+
+
+def test_some_columns_are_read_from_their_pieces_alone() -> None:
+    batch = candles(series(), 500).take(np.arange(500) != 7)
+    whole = encode(batch)
+    assert whole.bounds[0] == 0
+    assert whole.bounds[-1] == len(whole.data)
+    some = pieces(whole, ["close", "open_time"])
+    for name, column in decode(some, ["close", "open_time"]).items():
+        assert np.array_equal(column, getattr(batch, name))
+
+
+def test_flipped_bits_in_pieces_are_all_noticed() -> None:
+    some = pieces(encode(candles(series(), 300)), ["close"])
+    chance = random.Random(8)
+    for _ in range(2_000):
+        number = chance.choice(list(some.pieces))
+        data = bytearray(some.pieces[number])
+        bit = chance.randrange(len(data) * 8)
+        data[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(DamagedDataError, match="checksum"):
+            decode(dataclasses.replace(some, pieces={**some.pieces, number: bytes(data)}), ["close"])
+
+
+def pieces(segment: Segment, columns: list[str]) -> SomePieces:
+    about = {field.name: getattr(segment, field.name) for field in dataclasses.fields(Description)}
+    held = {n: segment.data[segment.bounds[n] : segment.bounds[n + 1]] for n in pieces_of(columns)}
+    return SomePieces(**about, pieces=held)

@@ -77,12 +77,14 @@ class SealedSeries:
         with self.connection.cursor(binary=True) as cursor:
             row = cursor.execute(query("read_segment"), self._values(unit)).fetchone()
         assert row is not None
-        count, first, last, checksum, data = row
+        count, first, last, bounds, checksums, checksum, data = row
         segment = Segment(
             rows=count,
             first=to_ms(first),
             last=to_ms(last),
             step_ms=self.series.timeframe.step_ms,
+            bounds=tuple(bounds),
+            checksums=tuple(checksums),
             checksum=checksum,
             data=data,
         )
@@ -108,10 +110,17 @@ class SealedSeries:
             "last": to_datetime(segment.last),
             "candles": segment.rows,
             "checksum": segment.checksum,
+            "bounds": list(segment.bounds),
+            "checksums": list(segment.checksums),
             "data": segment.data,
         }
         self.connection.cursor(binary=True).execute(query("add_segment"), values)
         return len(segment.data)
+
+    def seal_alone(self, unit: Span, candles: CandleBatch) -> None:
+        """Add the segment of ``unit``, of which there are no rows."""
+        self.seal(unit, candles)
+        self.connection.execute(query("rows_are_dropped"), self._values(unit))
 
     def break_seals(self, written: CandleRows) -> None:
         """Before ``written`` is stored: drop the segments that will be untrue; rows that were dropped come back first.

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,19 +37,20 @@ _NAN_BITS = np.array([np.nan]).view(np.int64)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """Candles of one series as one file.
+class Description:
+    """What is known of a segment without its bytes.
 
-    Times are UTC milliseconds; ``step_ms`` is the length of a bar, None where bars differ in length; ``checksum`` is
-    the CRC-32 of ``data``.
+    Times are UTC milliseconds; ``step_ms`` is the length of a bar, None where bars differ in length. The file falls
+    into pieces, one a column in the order of ``COLUMNS`` and the footer: piece ``i`` lies between ``bounds[i]`` and
+    ``bounds[i + 1]``, and ``checksums[i]`` is its CRC-32.
     """
 
     rows: int
     first: UtcMs
     last: UtcMs
     step_ms: int | None
-    checksum: int
-    data: bytes | memoryview
+    bounds: tuple[int, ...]
+    checksums: tuple[int, ...]
 
     @property
     def unbroken(self) -> bool:
@@ -56,14 +58,50 @@ class Segment:
         return self.step_ms is not None and self.last - self.first == (self.rows - 1) * self.step_ms
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment(Description):
+    """Candles of one series as one file; ``checksum`` is the CRC-32 of ``data``."""
+
+    checksum: int
+    data: bytes | memoryview
+
+    def checked(self) -> bytes | memoryview:
+        """The file. Raises DamagedDataError if the bytes are not those that were written."""
+        _check(self.data, self.checksum)
+        return self.data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SomePieces(Description):
+    """The same, of which only some pieces were fetched: those of the wanted columns, and the footer."""
+
+    pieces: Mapping[int, bytes | memoryview]
+
+    def checked(self) -> bytearray:
+        """The file, with holes where nothing was fetched. Raises as ``Segment.checked`` does."""
+        file = bytearray(self.bounds[-1])
+        for number, piece in self.pieces.items():
+            _check(piece, self.checksums[number])
+            file[self.bounds[number] : self.bounds[number + 1]] = piece
+        return file
+
+
+def pieces_of(columns: Iterable[str]) -> list[int]:
+    """The numbers of the pieces that hold ``columns``; the times and the footer are small, and needed anyhow."""
+    return sorted({0, len(COLUMNS), *(COLUMNS.index(name) for name in columns)})
+
+
 def encode(batch: CandleBatch) -> Segment:
     """The candles of ``batch``, at least one, as a segment that is proved to give them back to the last bit."""
     data = _written(batch)
+    bounds = _bounds(data)
     segment = Segment(
         rows=len(batch),
         first=int(batch.open_time[0]),
         last=int(batch.open_time[-1]),
         step_ms=batch.series.timeframe.step_ms,
+        bounds=bounds,
+        checksums=tuple(zlib.crc32(data[start:end]) for start, end in pairwise(bounds)),
         checksum=zlib.crc32(data),
         data=data,
     )
@@ -73,35 +111,39 @@ def encode(batch: CandleBatch) -> Segment:
     return segment
 
 
-def decode(segment: Segment, columns: Sequence[str] = COLUMNS) -> dict[str, Column]:
+def decode(segment: Segment | SomePieces, columns: Sequence[str] = COLUMNS) -> dict[str, Column]:
     """The columns asked for, as new arrays; raises as ``decode_into`` does."""
     arrays = {name: np.empty(segment.rows, np.int64 if name == "open_time" else np.float64) for name in columns}
     decode_into(segment, arrays)
     return arrays
 
 
-def decode_into(segment: Segment, targets: Mapping[str, Column]) -> None:
+def decode_into(segment: Segment | SomePieces, targets: Mapping[str, Column]) -> None:
     """Fill ``targets``, arrays of ``segment.rows`` by the names of columns; other threads can work meanwhile.
 
     Raises DamagedDataError if the bytes are not those that were written.
     """
     import pyarrow as pa
 
-    found = zlib.crc32(segment.data)
-    if found != segment.checksum:
-        raise DamagedDataError(f"a segment has the checksum {found:08x}, not {segment.checksum:08x}.")
+    file = segment.checked()
     try:
-        _read_into(segment, targets)
+        _read_into(segment, file, targets)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedDataError(f"a segment is not as its description says: {error}") from error
 
 
-def _read_into(segment: Segment, targets: Mapping[str, Column]) -> None:
+def _check(data: bytes | memoryview, checksum: int) -> None:
+    found = zlib.crc32(data)
+    if found != checksum:
+        raise DamagedDataError(f"a segment has the checksum {found:08x}, not {checksum:08x}.")
+
+
+def _read_into(segment: Description, data: bytes | bytearray | memoryview, targets: Mapping[str, Column]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pa_parquet
 
     names = [name for name in targets if name != "open_time" or not segment.unbroken]
-    with pa_parquet.ParquetFile(pa.BufferReader(segment.data), pre_buffer=False) as file:
+    with pa_parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False) as file:
         if file.metadata.num_rows != segment.rows:
             raise ValueError(f"{file.metadata.num_rows:,} candles, not {segment.rows:,}")
         table = file.read(columns=names, use_threads=False)
@@ -159,6 +201,16 @@ def _written(batch: CandleBatch) -> bytes:
         write_page_checksum=True,
     )
     return file.getvalue()
+
+
+def _bounds(file: bytes) -> tuple[int, ...]:
+    """Where the pieces of a file begin and end; its first four bytes belong to the first column."""
+    import pyarrow.parquet as pa_parquet
+
+    group = pa_parquet.read_metadata(io.BytesIO(file)).row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    starts = [column.data_page_offset for column in columns]
+    return (0, *starts[1:], starts[-1] + columns[-1].total_compressed_size, len(file))
 
 
 def _packed(values: FloatArray) -> pa.Array:

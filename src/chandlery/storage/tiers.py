@@ -26,7 +26,7 @@ from chandlery.storage.arrow_link import Fetch
 from chandlery.storage.candle_table import CandleTable, open_times
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_datetime, to_ms
-from chandlery.storage.segments import Column, Segment, decode, decode_into
+from chandlery.storage.segments import Column, Segment, SomePieces, decode, decode_into, pieces_of
 from chandlery.storage.sql import query
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ Numbered = tuple[int | None, Series]
 Place = tuple[Series, Span]
 """One sealed span of a series."""
 
+_FEW_PIECES = 5
+"""More of them take longer to cut out than all of a segment to fetch."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentPart:
@@ -45,7 +48,7 @@ class SegmentPart:
     series: Series
     unit: Span
     rows_kept: bool
-    segment: Segment
+    segment: Segment | SomePieces
 
 
 class Damaged(Exception):
@@ -61,7 +64,7 @@ def fetch_parts(
 ) -> list[list[SegmentPart | pa.Table]]:
     """For each series what holds its candles in ``span``, in order; segments ``passed_over`` are read from rows."""
     found: list[list[SegmentPart | pa.Table]] = []
-    segments = _segments(fetch, wanted, span)
+    segments = _segments(fetch, wanted, span, columns)
     for number, (instrument_id, series) in enumerate(wanted):
         used = [part for part in segments[number] if not (part.rows_kept and (series, part.unit) in passed_over)]
         gaps = Spans([span]) - Spans(part.unit for part in used)
@@ -90,35 +93,55 @@ def assembled(
     )
 
 
-def _segments(fetch: Fetch, wanted: Sequence[Numbered], span: Span) -> list[list[SegmentPart]]:
-    """For each series its segments that overlap ``span``."""
+def _segments(fetch: Fetch, wanted: Sequence[Numbered], span: Span, columns: Sequence[str]) -> list[list[SegmentPart]]:
+    """For each series its segments that overlap ``span``: all of each, or the pieces that hold ``columns``."""
+    pieces = pieces_of(columns)
+    if len(pieces) > _FEW_PIECES:
+        pieces = []
     statement = query(
         "segments",
         instruments=sql.Literal([-1 if number is None else number for number, _ in wanted]),
         timeframes=sql.Literal([series.timeframe.name for _, series in wanted]),
         start=sql.Literal(to_datetime(span.start)),
         end=sql.Literal(to_datetime(span.end)),
+        data=sql.SQL(", ").join(map(_piece, pieces)) if pieces else sql.Identifier("data"),
     )
     rows = fetch(statement.as_string())
-    data = (value.as_buffer() for chunk in rows["data"].chunks for value in chunk)  # not copied
+    names = [f"piece_{number}" for number in pieces] or ["data"]
+    data = zip(*(_buffers(rows[name]) for name in names), strict=True)
     found: list[list[SegmentPart]] = [[] for _ in wanted]
-    for row, bytes_ in zip(rows.drop_columns("data").to_pylist(), data, strict=True):
+    for row, held in zip(rows.drop_columns(names).to_pylist(), data, strict=True):
         series = wanted[row["number"] - 1][1]
-        found[row["number"] - 1].append(_segment_part(series, row, bytes_))
+        segment = _segment(series, row, dict(zip(pieces, held, strict=True)) if pieces else held[0])
+        unit = Span(to_ms(row["starts_at"]), to_ms(row["ends_at"]))
+        part = SegmentPart(series=series, unit=unit, rows_kept=row["rows_kept"], segment=segment)
+        found[row["number"] - 1].append(part)
     return found
 
 
-def _segment_part(series: Series, row: dict[str, Any], data: pa.Buffer) -> SegmentPart:
-    segment = Segment(
-        rows=row["candles"],
-        first=to_ms(row["first_open_time"]),
-        last=to_ms(row["last_open_time"]),
-        step_ms=series.timeframe.step_ms,
-        checksum=row["checksum"],
-        data=data,
+def _piece(number: int) -> sql.Composed:
+    return sql.SQL("substring(data FROM bounds[{0}] + 1 FOR bounds[{1}] - bounds[{0}]) AS {2}").format(
+        sql.Literal(number + 1), sql.Literal(number + 2), sql.Identifier(f"piece_{number}")
     )
-    unit = Span(to_ms(row["starts_at"]), to_ms(row["ends_at"]))
-    return SegmentPart(series=series, unit=unit, rows_kept=row["rows_kept"], segment=segment)
+
+
+def _buffers(column: pa.ChunkedArray) -> Iterator[pa.Buffer]:
+    """The values of a binary column, not copied."""
+    return (value.as_buffer() for chunk in column.chunks for value in chunk)
+
+
+def _segment(series: Series, row: dict[str, Any], data: Any) -> Segment | SomePieces:
+    about: dict[str, Any] = {
+        "rows": row["candles"],
+        "first": to_ms(row["first_open_time"]),
+        "last": to_ms(row["last_open_time"]),
+        "step_ms": series.timeframe.step_ms,
+        "bounds": tuple(row["bounds"]),
+        "checksums": tuple(row["checksums"]),
+    }
+    if isinstance(data, dict):
+        return SomePieces(**about, pieces=data)
+    return Segment(**about, checksum=row["checksum"], data=data)
 
 
 def _rows_statement(instrument_id: int | None, series: Series, span: Span, columns: Sequence[str]) -> str:

@@ -11,16 +11,26 @@ SELECT starts_at, ends_at, rows_kept
    AND starts_at < %(end)s AND ends_at > %(start)s
  ORDER BY starts_at
 
+-- name: sealed_of_many
+-- The same of many series at once, each with its number in the arrays, from 1.
+SELECT wanted.number, starts_at, ends_at
+  FROM unnest(%(instruments)s::integer[], %(timeframes)s::text[]) WITH ORDINALITY
+           AS wanted (instrument_id, timeframe, number)
+  JOIN chandlery.sealed USING (instrument_id, timeframe)
+ WHERE starts_at < %(end)s AND ends_at > %(start)s
+
 -- name: read_segment
-SELECT candles, first_open_time, last_open_time, checksum, data
+SELECT candles, first_open_time, last_open_time, bounds, checksums, checksum, data
   FROM chandlery.sealed
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND starts_at = %(start)s
 
 -- name: add_segment
 INSERT INTO chandlery.sealed (
-    instrument_id, timeframe, starts_at, ends_at, first_open_time, last_open_time, candles, checksum, data
+    instrument_id, timeframe, starts_at, ends_at, first_open_time, last_open_time, candles, checksum,
+    bounds, checksums, data
 ) VALUES (
-    %(instrument_id)s, %(timeframe)s, %(start)s, %(end)s, %(first)s, %(last)s, %(candles)s, %(checksum)s, %(data)s
+    %(instrument_id)s, %(timeframe)s, %(start)s, %(end)s, %(first)s, %(last)s, %(candles)s, %(checksum)s,
+    %(bounds)s, %(checksums)s, %(data)s
 )
 
 -- name: drop_segments
@@ -49,8 +59,10 @@ UPDATE chandlery.coverage
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
 -- name: segments
--- For the Arrow reader: what is sealed of several series in [start, end), series by series, in order.
-SELECT wanted.number, starts_at, ends_at, first_open_time, last_open_time, candles, checksum, rows_kept, data
+-- For the Arrow reader: what is sealed of several series in [start, end), series by series, in order. {data} is all of
+-- it or some pieces, of which nothing else leaves the disk.
+SELECT wanted.number, starts_at, ends_at, first_open_time, last_open_time, candles, checksum, bounds, checksums,
+       rows_kept, {data}
   FROM unnest({instruments}::integer[], {timeframes}::text[]) WITH ORDINALITY
            AS wanted (instrument_id, timeframe, number)
   JOIN chandlery.sealed USING (instrument_id, timeframe)

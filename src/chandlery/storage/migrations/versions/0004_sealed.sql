@@ -11,6 +11,8 @@ CREATE TABLE chandlery.sealed (
     sealed_at       timestamptz NOT NULL DEFAULT now(),
     candles         integer     NOT NULL,
     checksum        bigint      NOT NULL,
+    bounds          integer[]   NOT NULL,
+    checksums       bigint[]    NOT NULL,
     rows_kept       boolean     NOT NULL DEFAULT true,
     data            bytea       NOT NULL,
     PRIMARY KEY (instrument_id, timeframe, starts_at)
@@ -22,6 +24,10 @@ COMMENT ON TABLE chandlery.sealed IS
 COMMENT ON COLUMN chandlery.sealed.rows_kept IS
     'Whether the same candles stand as rows in the table of the timeframe too. Where not, chandlery unseal brings them back.';
 COMMENT ON COLUMN chandlery.sealed.checksum IS 'CRC-32 of data.';
+COMMENT ON COLUMN chandlery.sealed.bounds IS
+    'The bytes at which the columns begin (open_time, open, high, low, close, base_volume, quote_volume), then the footer, '
+    'and the length; so that some columns can be read without the others.';
+COMMENT ON COLUMN chandlery.sealed.checksums IS 'CRC-32 of each piece between two bounds.';
 
 CREATE FUNCTION chandlery.sealed_from(open_time timestamptz, timeframe text) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -50,7 +56,7 @@ BEGIN
     -- A transaction that sees the past would not see it: it meets the key instead, and fails to be serialized.
     IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
         INSERT INTO chandlery.sealed
-        VALUES (instrument_id, timeframe, begins, begins, begins, begins, now(), 0, 0, true, '')
+        VALUES (instrument_id, timeframe, begins, begins, begins, begins, now(), 0, 0, '{}', '{}', true, '')
             ON CONFLICT DO NOTHING;
     END IF;
     DELETE FROM chandlery.sealed
