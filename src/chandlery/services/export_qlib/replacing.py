@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fasteners
@@ -21,6 +22,7 @@ from chandlery.errors import ChandleryError, StorageError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_FLUSHES_AT_ONCE = 16
 
 
 class Aside:
@@ -46,7 +48,7 @@ class Aside:
         elif not _exchange(self.new, self.folder):
             self.folder.rename(self._old)
             self.new.rename(self.folder)
-        _flush_names(self.folder.parent)
+        _flush_one(self.folder.parent)
 
     def discard(self) -> None:
         """Remove what stands aside."""
@@ -91,16 +93,19 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _flush(root: Path) -> None:
-    """Wait until every file below is on the disk, and the names that lead to it."""
-    for folder, _, files in os.walk(root):
-        for name in files:
-            with Path(folder, name).open("rb") as file:
-                os.fsync(file.fileno())
-        _flush_names(Path(folder))
+    """Wait until every file below is on the disk, and the names that lead to it; many at once, as disks like it."""
+    files = [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
+    folders = [Path(folder) for folder, _, _ in os.walk(root)]
+    with ThreadPoolExecutor(_FLUSHES_AT_ONCE) as pool:
+        for _ in pool.map(_flush_one, files):
+            pass
+        for _ in pool.map(_flush_one, folders):
+            pass
 
 
-def _flush_names(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _flush_one(path: Path) -> None:
+    """A file, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
