@@ -127,17 +127,16 @@ class SealedSeries:
 
         Raises DamagedDataError.
         """
+        if not len(written):
+            return
+        self.mind_segments()  # also where nothing is sealed: the triggers look at every row of the partition
         touched = self._touched(written.open_time)
-        if touched:
-            self.mind_segments()
         for one in touched:
             if not one.rows_kept:
                 self.bring_back(one.span)
         self.drop_segments([one.span for one in touched if one.rows_kept])
 
     def _touched(self, open_times: IntArray) -> list[Sealed]:
-        if not len(open_times):
-            return []
         sealed = self.spans(Span(int(open_times[0]), int(open_times[-1]) + 1))
         return [one for one in sealed if np.any((open_times >= one.span.start) & (open_times < one.span.end))]
 
