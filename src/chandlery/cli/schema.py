@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from chandlery.cli.exits import ExitCode
@@ -14,6 +16,10 @@ Examples:
   chandlery schema status
 
   chandlery schema apply
+
+  chandlery schema roles --print
+
+  chandlery schema roles --apply
 """
 
 app = typer.Typer(
@@ -55,3 +61,28 @@ def status(json: AsJson = False, config: Config = None) -> int:
     else:
         say(f"The schema is at revision {found.applied}, as this program needs it.")
     return ExitCode.INCOMPLETE if found.pending or found.too_new else ExitCode.COMPLETE
+
+
+@app.command()
+def roles(
+    owner: Annotated[str, typer.Option(help="Who changes the schema, seals and drops.")] = "chandlery_owner",
+    writer: Annotated[str, typer.Option(help="Who collects and imports.")] = "chandlery_writer",
+    reader: Annotated[str, typer.Option(help="Who reads.")] = "chandlery_reader",
+    backup: Annotated[str, typer.Option(help="Who dumps.")] = "chandlery_backup",
+    apply: Annotated[
+        bool, typer.Option("--apply/--print", help="Do it, or only print the SQL, for whoever may do it.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Make four roles that log nobody in: owner, writer, reader, backup; each may do its work and nothing else."""
+    from chandlery.services.opening import open_storage
+    from chandlery.storage.roles import Roles, apply_roles, roles_script
+
+    chosen = Roles(owner=owner, writer=writer, reader=reader, backup=backup)
+    if not apply:
+        typer.echo(roles_script(chosen))
+        return
+    with open_storage(settings_from(config)) as storage:
+        apply_roles(storage.database, chosen)
+    say(f"The tables belong to {owner}; {writer} may write, {reader} read, {backup} dump.")
+    say(f"Logins are made members: CREATE ROLE collector LOGIN IN ROLE {writer};")

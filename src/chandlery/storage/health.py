@@ -93,16 +93,18 @@ def _server(database: Database) -> Check:
 
 
 def _permissions(database: Database) -> Check:
-    user, create, temporary = _one_row(
+    user, partitions, temporary = _one_row(
         database,
-        "SELECT current_user, coalesce(has_schema_privilege(to_regnamespace('chandlery')::oid, 'CREATE'),"
+        "SELECT current_user, coalesce("
+        " has_function_privilege(to_regprocedure('chandlery.make_partition(text, timestamptz)')::oid, 'EXECUTE'),"
         " has_database_privilege(current_database(), 'CREATE')), has_database_privilege(current_database(), 'TEMP')",
     )
-    lacking = [what for what, has in (("CREATE", create), ("TEMPORARY", temporary)) if not has]
+    abilities = (("make partitions", partitions), ("use TEMPORARY", temporary))
+    lacking = [what for what, has in abilities if not has]
     if lacking:
-        found = f"{user} lacks {' and '.join(lacking)}"
-        return Check(name="permissions", ok=False, found=found, hint="Grant it; partitions are made on demand.")
-    return Check(name="permissions", ok=True, found=f"{user} may create partitions")
+        found = f"{user} may not {' nor '.join(lacking)}, so it can only read"
+        return Check(name="permissions", ok=False, found=found, hint="To collect, log in as a member of the writers.")
+    return Check(name="permissions", ok=True, found=f"{user} may write")
 
 
 def _schema(database: Database) -> Check:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg import sql
+
 from chandlery.errors import SchemaError
 from chandlery.storage.database import Database
 from chandlery.storage.migrations import SCHEMA, VERSION_TABLE, head
+from chandlery.storage.sql import query
 
 _LOCK_KEY = 0x6368616E646C  # "chandl": one migration at a time a database
 
@@ -53,7 +56,7 @@ def apply_schema(database: Database) -> SchemaStatus:
     if status.too_new:
         raise _too_new(status)
     if status.pending:
-        database.persistence.run(lambda: _upgrade(database))
+        database.persistence.run(lambda: upgrade_to(database, "head"))
     return schema_status(database)
 
 
@@ -82,7 +85,8 @@ def _too_new(status: SchemaStatus) -> SchemaError:
     )
 
 
-def _upgrade(database: Database) -> None:
+def upgrade_to(database: Database, revision: str) -> None:
+    """Apply what lacks up to ``revision`` in one transaction, as the owner of the tables. Raises DatabaseError."""
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import NullPool, create_engine, text
@@ -93,6 +97,15 @@ def _upgrade(database: Database) -> None:
     config.set_main_option("path_separator", "os")
     with database.translated_errors(), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-        connection.execute(text("CREATE SCHEMA IF NOT EXISTS chandlery"))
+        _become_owner(connection.connection.driver_connection)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
+
+
+def _become_owner(connection: Any) -> None:
+    """For this transaction, so that a member of the owner's role adds to what the role owns; or make the schema."""
+    row = connection.execute(query("owner_of_tables")).fetchone()
+    if row is None:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS chandlery")
+    elif row[1]:
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(row[0])))
