@@ -269,6 +269,14 @@ class LoggingSettings(_Section):
     file_count: Annotated[Count, Field(le=1_000)] = 5
 
 
+class MetricsSettings(_Section):
+    """Where a process tells how it is doing. ``port`` None serves nothing; ``file`` is written when it ends."""
+
+    port: Annotated[Count, Field(le=65_535)] | None = None
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    file: Folder | None = None
+
+
 class Settings(_Section):
     """Everything that can be set. Make one with ``load_settings``."""
 
@@ -276,6 +284,7 @@ class Settings(_Section):
     data_collection: CollectionSettings = CollectionSettings()
     database: DatabaseSettings = DatabaseSettings()
     logging: LoggingSettings = LoggingSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")
     def _collects_what_the_database_supports(self) -> Self:
@@ -323,6 +332,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "data_collection": CollectionSettings,
     "database": DatabaseSettings,
     "logging": LoggingSettings,
+    "metrics": MetricsSettings,
 }
 _FIELDS = {f"{name}.{field}": info for name, model in _SECTIONS.items() for field, info in model.model_fields.items()}
 

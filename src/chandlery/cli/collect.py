@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chandlery.cli.exits import ExitCode, exit_code_of
-from chandlery.cli.options import AsJson, BaseUrl, Config, Since, Until, settings_from
+from chandlery.cli.options import (
+    AsJson,
+    BaseUrl,
+    Config,
+    MetricsFile,
+    MetricsHost,
+    MetricsPort,
+    Since,
+    Until,
+    settings_from,
+)
 from chandlery.cli.screen import complain, day, duration, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services.collect import Collector, Follower, SeriesReport, Wanted
+    from chandlery.services.metrics.measuring import Unmeasured
     from chandlery.services.outputs import Output
     from chandlery.settings import Settings
 
@@ -32,6 +43,8 @@ Examples:
   chandlery collect BTC-USDT --since 2025-01-01 --until 2025-06-30 --bulk only
 
   chandlery collect BTC-USDT --timeframe 1m,1h --follow 60s
+
+  chandlery collect BTC-USDT --timeframe 1m,1h --follow 60s --metrics-port 9464
 
 A second run fetches only what is new or missing. Ctrl-C stops cleanly; the next run goes on from there.
 Exit code: 0 complete, or a --follow that was stopped, 1 incomplete, 2 usage, 3 database, 4 exchange, 130 interrupted.
@@ -63,6 +76,9 @@ def collect(
         str | None, typer.Option(metavar="TIME", help="Go on until stopped, a round each TIME: 60s, 5m, 1h.")
     ] = None,
     base_url: BaseUrl = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = None,
+    metrics_file: MetricsFile = None,
     json: AsJson = False,
     config: Config = None,
 ) -> int:
@@ -80,6 +96,9 @@ def collect(
         data_collection__base_url=base_url,
         data__output=output,
         data__csv_folder=csv_folder,
+        metrics__port=metrics_port,
+        metrics__host=metrics_host,
+        metrics__file=metrics_file,
     )
     return run_collection(settings, as_json=json)
 
@@ -88,6 +107,7 @@ def run_collection(settings: Settings, *, as_json: bool = False) -> int:
     """Collect as the settings say, with progress on the screen; the exit code."""
     from chandlery.errors import ConfigurationError
     from chandlery.services import error_log
+    from chandlery.services.metrics.measuring import measuring
     from chandlery.services.opening import open_output
 
     if not settings.data_collection.symbols:
@@ -99,9 +119,9 @@ def run_collection(settings: Settings, *, as_json: bool = False) -> int:
 
         return run_following(settings, settings.data_collection.follow_s, as_json=as_json)
     error_log.configure(settings.logging)
-    with open_output(settings) as output:
+    with measuring(settings) as told, open_output(settings, told) as output:
         try:
-            reports, requests, interrupted = asyncio.run(_collect(settings, output))
+            reports, requests, interrupted = asyncio.run(_collect(settings, output, told))
         except KeyboardInterrupt:
             output.give_up()  # or the exit would wait for threads that wait for the store
             raise
@@ -128,16 +148,16 @@ def wanted_of(settings: Settings) -> Wanted:
     )
 
 
-async def _collect(settings: Settings, output: Output) -> tuple[list[SeriesReport], int, bool]:
+async def _collect(settings: Settings, output: Output, told: Unmeasured) -> tuple[list[SeriesReport], int, bool]:
     from chandlery.cli.progress import ProgressLine
     from chandlery.exchange.okx.rest import OkxSource
-    from chandlery.services import error_log
     from chandlery.services.collect import Collector
     from chandlery.services.opening import okx_settings
 
     wanted = wanted_of(settings)
     source: OkxSource
-    async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
+    async with OkxSource(okx_settings(settings), on_event=told.exchange_event) as source:
+        told.of_source(source)
         with ProgressLine() as line:
             collector = Collector(source, output, concurrency=settings.data_collection.concurrency, watch=line.show)
             interrupted = stop_on_signals(collector)

@@ -13,6 +13,7 @@ from chandlery.cli.screen import complain, moment, note, say, write_json_line
 
 if TYPE_CHECKING:
     from chandlery.services.collect import Collector, Round
+    from chandlery.services.metrics.measuring import Unmeasured
     from chandlery.services.outputs import Output
     from chandlery.settings import Settings
 
@@ -20,26 +21,27 @@ if TYPE_CHECKING:
 def run_following(settings: Settings, every_s: float, *, as_json: bool = False) -> int:
     """Collect as the settings say, every ``every_s``; to be stopped is how it ends well, so that is exit code 0."""
     from chandlery.services import error_log
+    from chandlery.services.metrics.measuring import measuring
     from chandlery.services.opening import open_output
 
     error_log.configure(settings.logging, each_once=True)
-    with open_output(settings) as output:
+    with measuring(settings) as told, open_output(settings, told) as output:
         try:
-            asyncio.run(_follow(settings, output, every_s, _Teller(as_json=as_json)))
+            asyncio.run(_follow(settings, output, told, every_s, _Teller(as_json=as_json)))
         except KeyboardInterrupt:
             output.give_up()  # or the exit would wait for threads that wait for the store
             raise
     return ExitCode.COMPLETE
 
 
-async def _follow(settings: Settings, output: Output, every_s: float, teller: _Teller) -> None:
+async def _follow(settings: Settings, output: Output, told: Unmeasured, every_s: float, teller: _Teller) -> None:
     from chandlery.cli.progress import ProgressLine
     from chandlery.exchange.okx.rest import OkxSource
-    from chandlery.services import error_log
     from chandlery.services.collect import Collector, Follower
     from chandlery.services.opening import okx_settings
 
-    async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
+    async with OkxSource(okx_settings(settings), on_event=told.exchange_event) as source:
+        told.of_source(source)
 
         @contextlib.contextmanager
         def one_round() -> Iterator[Collector]:

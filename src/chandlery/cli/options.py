@@ -19,6 +19,11 @@ Since = Annotated[str | None, typer.Option(help="The first day or time, UTC, suc
 Until = Annotated[
     str | None, typer.Option(help="The last day or time, UTC. A day is included whole; otherwise excluded.")
 ]
+MetricsPort = Annotated[
+    int | None, typer.Option(help="Serve metrics for Prometheus at this port while it runs, such as 9464.")
+]
+MetricsHost = Annotated[str | None, typer.Option(help="The address to serve metrics at; otherwise this machine alone.")]
+MetricsFile = Annotated[str | None, typer.Option(help="Write metrics into this .prom file at the end.")]
 BaseUrl = Annotated[str | None, typer.Option(help="Another exchange address, such as that of a simulator.")]
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import BaseUrl, Config, settings_from
+from chandlery.cli.options import BaseUrl, Config, MetricsHost, MetricsPort, settings_from
 from chandlery.cli.screen import note, write_json_line
 
 if TYPE_CHECKING:
     from chandlery.cli.live_table import LiveTable
     from chandlery.services.live.recorder import Recorder
+    from chandlery.services.metrics.measuring import Unmeasured
     from chandlery.settings import Settings
     from chandlery.storage.postgres import PostgreSQLStorage
     from chandlery.storage.writer import Delivery
@@ -28,6 +29,8 @@ Examples:
   chandlery stream BTC-USDT --since 2024-01-01
 
   chandlery stream BTC-USDT --json | jq .end
+
+  chandlery stream BTC-USDT --metrics-port 9464
 
 It stores candles as they close, reads by REST what the stream did not deliver, and runs until Ctrl-C or SIGTERM.
 History before it began is the affair of: chandlery collect.
@@ -49,6 +52,8 @@ def stream(
         str | None, typer.Option(help="Complete each series from here on; otherwise from its newest stored candle.")
     ] = None,
     base_url: BaseUrl = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = None,
     json: Annotated[bool, typer.Option("--json", help="Write a line of JSON for everything stored.")] = False,
     config: Config = None,
 ) -> int:
@@ -58,6 +63,8 @@ def stream(
         data_collection__symbols=symbols or None,
         data_collection__timeframes=timeframe,
         data_collection__base_url=base_url,
+        metrics__port=metrics_port,
+        metrics__host=metrics_host,
     )
     # what a configuration file says of collecting history is not meant for the stream
     begins = settings_from(config, data_collection__since=since).data_collection.since_ms if since else None
@@ -68,6 +75,7 @@ def run_stream(settings: Settings, *, since_ms: int | None = None, as_json: bool
     """Stream as the settings say, with a live table on the screen; the exit code."""
     from chandlery.errors import ConfigurationError
     from chandlery.services import error_log
+    from chandlery.services.metrics.measuring import measuring
     from chandlery.services.opening import open_patient_storage
 
     error_log.configure(settings.logging)
@@ -77,17 +85,18 @@ def run_stream(settings: Settings, *, since_ms: int | None = None, as_json: bool
         )
     if settings.data.output != "postgres":
         note("The stream goes to PostgreSQL only; data.output is meant for chandlery collect.")
-    with open_patient_storage(settings) as storage:
+    with measuring(settings) as told, open_patient_storage(settings, told) as storage:
         storage.writer.notify = True
-        asyncio.run(_stream(settings, storage, since_ms, as_json=as_json))
+        asyncio.run(_stream(settings, storage, told, since_ms, as_json=as_json))
     return ExitCode.COMPLETE
 
 
-async def _stream(settings: Settings, storage: PostgreSQLStorage, since_ms: int | None, *, as_json: bool) -> None:
+async def _stream(
+    settings: Settings, storage: PostgreSQLStorage, told: Unmeasured, since_ms: int | None, *, as_json: bool
+) -> None:
     from chandlery.cli.live_table import LiveTable
     from chandlery.domain.timeframe import TIMEFRAMES
     from chandlery.exchange.okx.rest import OkxSource
-    from chandlery.services import error_log
     from chandlery.services.live.recorder import LiveWanted, Recorder
     from chandlery.services.opening import okx_settings, okx_streaming
     from chandlery.services.outputs import PostgresOutput
@@ -97,9 +106,11 @@ async def _stream(settings: Settings, storage: PostgreSQLStorage, since_ms: int 
         symbols=chosen.symbols, timeframes=[TIMEFRAMES[name] for name in chosen.timeframes], since=since_ms
     )
     source: OkxSource
-    async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
-        streaming, store = okx_streaming(settings), PostgresOutput(storage)
+    async with OkxSource(okx_settings(settings), on_event=told.exchange_event) as source:
+        told.of_source(source)
+        streaming, store = okx_streaming(settings), told.live_store(PostgresOutput(storage))
         recorder = Recorder(source, streaming, store, grace_s=chosen.stream_grace_s)
+        told.of_recorder(recorder)
         if as_json:
             recorder.tell(_write_lines)
         async with LiveTable(recorder.progress, shown=not as_json) as shown:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from chandlery.services import error_log
+from chandlery.services.metrics.measuring import Unmeasured
 from chandlery.settings import Settings
 from chandlery.storage.database import DatabaseOptions
 from chandlery.storage.postgres import PostgreSQLStorage
@@ -54,27 +54,31 @@ def open_storage(settings: Settings, *, exchange: str | None = None) -> Iterator
 
 
 @contextlib.contextmanager
-def open_patient_storage(settings: Settings) -> Iterator[PostgreSQLStorage]:
-    """The same for who collects: waits for a database that is away as long as it takes; Ctrl-C ends the wait."""
-    with open_storage(settings) as storage:
+def open_patient_storage(settings: Settings, told: Unmeasured | None = None) -> Iterator[PostgreSQLStorage]:
+    """The same for who collects: waits for a database that is away as long as it takes; Ctrl-C ends the wait.
+
+    ``told`` hears of its failures, and may measure it.
+    """
+    told = told or Unmeasured()
+    with open_storage(settings) as storage, told.of_storage(storage):
         storage.require_schema()
         storage.database.persistence.patience_s = math.inf
-        storage.database.persistence.on_setback = error_log.database_setback
+        storage.database.persistence.on_setback = told.database_setback
         yield storage
 
 
 @contextlib.contextmanager
-def open_output(settings: Settings) -> Iterator[Output]:
-    """Where candles go by the one setting ``data.output``: PostgreSQL, CSV files, or both."""
+def open_output(settings: Settings, told: Unmeasured | None = None) -> Iterator[Output]:
+    """Where candles go by the one setting ``data.output``: PostgreSQL, CSV files, or both; ``told`` may measure it."""
     from chandlery.services.outputs import BothOutputs, PostgresOutput
 
-    choice = settings.data.output
+    choice, told = settings.data.output, told or Unmeasured()
     if choice == "csv":
-        yield _csv_output(settings)
+        yield told.output(_csv_output(settings))
         return
-    with open_patient_storage(settings) as storage:
+    with open_patient_storage(settings, told) as storage:
         postgres = PostgresOutput(storage)
-        yield BothOutputs(postgres, _csv_output(settings)) if choice == "both" else postgres
+        yield told.output(BothOutputs(postgres, _csv_output(settings)) if choice == "both" else postgres)
 
 
 def _csv_output(settings: Settings) -> CsvOutput:

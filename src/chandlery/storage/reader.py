@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -21,7 +23,7 @@ from chandlery.storage.database import Database
 from chandlery.storage.pgtime import to_ms
 from chandlery.storage.sealed import damaged
 from chandlery.storage.sql import query
-from chandlery.storage.tiers import Damaged, Place, assembled, fetch_parts
+from chandlery.storage.tiers import Damaged, Place, SegmentPart, assembled, fetch_parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,15 +31,26 @@ if TYPE_CHECKING:
 OnDamage = Callable[[Series, DamagedDataError], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadDone:
+    """A read that is over: how long it took, and how many sealed segments and how many runs of rows it joined."""
+
+    seconds: float
+    segments: int
+    row_parts: int
+
+
 class Reader:
     """Reads what is stored, be it rows or sealed.
 
-    ``on_damage`` is told of segments that are damaged and whose rows are read instead; so is the log.
+    ``on_damage`` is told of segments that are damaged and whose rows are read instead; so is the log. ``on_read`` is
+    told of every read of candles.
     """
 
     def __init__(self, database: Database, catalog: Catalog, on_damage: OnDamage | None = None) -> None:
         self._database = database
         self._catalog = catalog
+        self.on_read: Callable[[ReadDone], None] | None = None
         self._on_damage = on_damage
         self._link = ArrowLink(database)
 
@@ -52,12 +65,13 @@ class Reader:
         """
         numbered = [(self._catalog.find(series.exchange, series.symbol), series) for series in wanted]
         passed_over: set[Place] = set()
+        began = time.perf_counter()
         while True:
             parts = self._link.in_snapshot(
                 lambda fetch: fetch_parts(fetch, numbered, span, columns, frozenset(passed_over))
             )
             try:
-                return assembled(wanted, parts, span, columns)
+                table = assembled(wanted, parts, span, columns)
             except Damaged as found:
                 part = found.part
                 error = damaged(part.series, part.unit, str(found))
@@ -67,6 +81,15 @@ class Reader:
                 if self._on_damage is not None:
                     self._on_damage(part.series, error)
                 passed_over.add((part.series, part.unit))
+            else:
+                self._tell(began, parts)
+                return table
+
+    def _tell(self, began: float, parts: Sequence[Sequence[SegmentPart | pa.Table]]) -> None:
+        if self.on_read is not None:
+            segments = sum(isinstance(part, SegmentPart) for of_one in parts for part in of_one)
+            rows = sum(map(len, parts)) - segments
+            self.on_read(ReadDone(seconds=time.perf_counter() - began, segments=segments, row_parts=rows))
 
     def closed_by(self, series: Series, span: Span | None) -> CandleBatch:
         """The stored candles that were the last closed one at some time in ``span``: also the one before it."""

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Self
@@ -72,6 +72,11 @@ class OkxSource(CandleSource):
     def requests(self) -> Counter[Endpoint]:
         """Attempts made so far, per endpoint."""
         return self._session.requests + self._file_session.requests
+
+    @property
+    def waits_s(self) -> Mapping[Endpoint, float]:
+        """Seconds for which the line of each endpoint stood at its rate limit so far."""
+        return {one: self._session.waits_s[one] + self._file_session.waits_s[one] for one in Endpoint}
 
     @property
     def clock_offset_s(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,7 +74,8 @@ class _Line:
 class OkxSession:
     """An async context manager around one HTTP connection pool.
 
-    ``requests`` counts the attempts made per endpoint. ``on_event`` is called in the event loop and must not block.
+    ``requests`` counts the attempts made per endpoint, ``waits_s`` the seconds for which its line stood at the limit.
+    ``on_event`` is called in the event loop and must not block.
     Clock, sleep and randomness may be replaced; the clock is of any kind that never runs backwards.
     """
 
@@ -88,6 +89,7 @@ class OkxSession:
         rng: random.Random | None = None,
     ) -> None:
         self.requests: Counter[Endpoint] = Counter()
+        self.waits_s: defaultdict[Endpoint, float] = defaultdict(float)
         self._settings = settings
         self._on_event = on_event or (lambda _event: None)
         self._clock, self._sleep = clock, sleep
@@ -163,6 +165,7 @@ class OkxSession:
                 now = self._clock()
                 start = line.pacer.next_start(now)
                 if start > now:
+                    self.waits_s[endpoint] += start - now
                     await self._sleep(start - now)
                 elif self._breaker.may_try(now):
                     line.pacer.started(now)

@@ -79,6 +79,10 @@ class Recorder:
         """Let ``on_stored`` hear of everything stored from now on, in the event loop, after the commit."""
         self._state.on_stored = on_stored
 
+    def time(self, on_committed: Callable[[Sequence[float]], None]) -> None:
+        """Let ``on_committed`` hear how many seconds each pushed candle took from its arrival to its commit."""
+        self._state.on_committed = on_committed
+
     def stop(self) -> None:
         """``run`` returns when what has arrived is stored, or its store does not answer; call it from the loop."""
         self._store.give_up()
@@ -171,7 +175,9 @@ class Recorder:
         now = await self._now_for(waiting) + _CLOCK_TOLERANCE_MS
         await self._state.save([delivery_of(one.rows(), one.raw, now=now) for one in waiting])
         committed_s = self._state.clock()
-        self.progress.latencies_s.extend(committed_s - came for one in waiting for came in one.received_s)
+        latencies_s = [committed_s - came for one in waiting for came in one.received_s]
+        self.progress.latencies_s.extend(latencies_s)
+        self._state.on_committed(latencies_s)
         self.progress.waiting = len(self._room)
 
     async def _now_for(self, waiting: Sequence[Waiting]) -> UtcMs:

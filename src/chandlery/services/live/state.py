@@ -58,6 +58,7 @@ class LiveState:
         self.clock = time.monotonic
         self._store = store
         self.on_stored: Callable[[Sequence[Delivery]], None] = lambda _: None
+        self.on_committed: Callable[[Sequence[float]], None] = lambda _: None
         # the store is synchronous; its threads are ours, so that a store that hangs blocks nobody else's
         self._threads = ThreadPoolExecutor(thread_name_prefix="chandlery-live", max_workers=4)
 

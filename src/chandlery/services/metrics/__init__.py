@@ -1,0 +1,1 @@
+"""What a running process tells of itself: figures for Prometheus, over HTTP or as a file."""
