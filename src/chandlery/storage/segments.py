@@ -10,6 +10,7 @@ Any tool that reads Parquet reads these files: timestamps in milliseconds, and d
 
 from __future__ import annotations
 
+import abc
 import io
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +38,7 @@ _NAN_BITS = np.array([np.nan]).view(np.int64)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
+class Description(abc.ABC):
     """What is known of a segment without its bytes.
 
     Times are UTC milliseconds; ``step_ms`` is the length of a bar, None where bars differ in length. The file falls
@@ -56,6 +57,14 @@ class Description:
     def unbroken(self) -> bool:
         """Whether bar follows bar, so that the times are known without being read."""
         return self.step_ms is not None and self.last - self.first == (self.rows - 1) * self.step_ms
+
+    @abc.abstractmethod
+    def checked(self) -> bytes | bytearray | memoryview:
+        """The file, proved to be what was written. Raises DamagedDataError."""
+
+    def read_into(self, data: bytes | bytearray | memoryview, targets: Mapping[str, Column]) -> None:
+        """Fill ``targets`` from the file. Raises ValueError or what Arrow raises if it is not as described."""
+        _read_into(self, data, targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +120,14 @@ def encode(batch: CandleBatch) -> Segment:
     return segment
 
 
-def decode(segment: Segment | SomePieces, columns: Sequence[str] = COLUMNS) -> dict[str, Column]:
+def decode(segment: Description, columns: Sequence[str] = COLUMNS) -> dict[str, Column]:
     """The columns asked for, as new arrays; raises as ``decode_into`` does."""
     arrays = {name: np.empty(segment.rows, np.int64 if name == "open_time" else np.float64) for name in columns}
     decode_into(segment, arrays)
     return arrays
 
 
-def decode_into(segment: Segment | SomePieces, targets: Mapping[str, Column]) -> None:
+def decode_into(segment: Description, targets: Mapping[str, Column]) -> None:
     """Fill ``targets``, arrays of ``segment.rows`` by the names of columns; other threads can work meanwhile.
 
     Raises DamagedDataError if the bytes are not those that were written.
@@ -127,7 +136,7 @@ def decode_into(segment: Segment | SomePieces, targets: Mapping[str, Column]) ->
 
     file = segment.checked()
     try:
-        _read_into(segment, file, targets)
+        segment.read_into(file, targets)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedDataError(f"a segment is not as its description says: {error}") from error
 
@@ -146,9 +155,8 @@ def _read_into(segment: Description, data: bytes | bytearray | memoryview, targe
     with pa_parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False) as file:
         if file.metadata.num_rows != segment.rows:
             raise ValueError(f"{file.metadata.num_rows:,} candles, not {segment.rows:,}")
-        table = file.read(columns=names, use_threads=False)
-    for name in names:
-        _fill(targets[name], table.column(name))
+        for name in names:  # one after another, so that each is still in the processor's cache
+            _fill(targets[name], file.reader.read_column(COLUMNS.index(name)))
     if "open_time" in targets and segment.unbroken:
         targets["open_time"][:] = np.arange(segment.first, segment.last + 1, segment.step_ms)
 
