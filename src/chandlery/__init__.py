@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from chandlery.services.save_klines import save_klines
     from chandlery.settings import Settings, load_settings
     from chandlery.storage.announcements import Announcement, listen
+    from chandlery.storage.candles import Candles
     from chandlery.storage.config import PostgresConfig
     from chandlery.storage.csv_files import CsvStore
     from chandlery.storage.postgres import PostgreSQLStorage
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 # what needs pandas or a driver is imported when it is first used, so that the command line starts at once
 _LAZY = {
     "Announcement": "chandlery.storage.announcements",
+    "Candles": "chandlery.storage.candles",
     "CsvStore": "chandlery.storage.csv_files",
     "LiveCandle": "chandlery.services.live.iterate",
     "PostgreSQLStorage": "chandlery.storage.postgres",
@@ -54,6 +56,7 @@ _LAZY = {
 
 __all__ = [
     "Announcement",
+    "Candles",
     "ChandleryError",
     "ConfigurationError",
     "ConnectionError",

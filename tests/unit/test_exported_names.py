@@ -12,6 +12,7 @@ import chandlery
 
 NAMES = [
     "Announcement",
+    "Candles",
     "ChandleryError",
     "ConfigurationError",
     "ConnectionError",

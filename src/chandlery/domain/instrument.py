@@ -87,6 +87,22 @@ def canonical_symbol(text: str) -> str:
     return upper
 
 
+def slashed_symbol(symbol: str) -> str:
+    """The spelling of general exchange libraries: ``BTC/USDT:USDT`` for ``BTC-USDT-SWAP``, as ``canonical_symbol`` reads.
+
+    A contract in ``USD`` is settled in the coin itself, every other one in its quote currency. A symbol of one word
+    stays as it is.
+    """
+    base, *rest = symbol.split("-")
+    if not rest:
+        return symbol
+    quote, *contract = rest
+    if not contract:
+        return f"{base}/{quote}"
+    expiry = "" if contract == ["SWAP"] else "-" + "-".join(contract)
+    return f"{base}/{quote}:{base if quote == 'USD' else quote}{expiry}"
+
+
 def near_symbols(symbol: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Up to ``count`` known symbols that look most like ``symbol``, best first."""
     return difflib.get_close_matches(symbol, list(known), n=count, cutoff=0.5)

@@ -18,6 +18,7 @@ from chandlery.domain.rules import judge
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs, timeframe
 from chandlery.errors import DamagedDataError, DatabaseError, DataNotFoundError, DataValidationError
+from chandlery.storage.candles import Candles
 from chandlery.storage.catalog import DEFAULT_EXCHANGE, Catalog
 from chandlery.storage.config import PostgresConfig
 from chandlery.storage.coverage import Ledger
@@ -172,6 +173,12 @@ class PostgreSQLStorage:
     ) -> CandleBatch:
         """The candles of one series as columns of numpy arrays."""
         return self.reader.candles(self.stored_series(symbol, interval), _span(start_date, end_date))
+
+    def candles(
+        self, symbol: str, interval: str, start_date: Bound | None = None, end_date: Bound | None = None
+    ) -> Candles:
+        """The candles of one series as an object that other libraries take: ``.to_polars()``, ``.to_backtesting()``."""
+        return Candles(self.get_candles(symbol, interval, start_date, end_date))
 
     def get_aligned(
         self, symbol: str, fine: str, coarse: str, start_date: Bound | None = None, end_date: Bound | None = None
