@@ -12,6 +12,8 @@ from chandlery.cli.options import AsJson, Config, settings_from
 from chandlery.cli.screen import complain, console, day, duration, moment, note, say, size, table, write_json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from chandlery.services.status import SeriesStatus
 
 EXAMPLES = """
@@ -20,6 +22,8 @@ Examples:
   chandlery status
 
   chandlery status BTC-USDT --json
+
+  chandlery status --watch --every 5
 """
 
 
@@ -30,10 +34,17 @@ def register(app: typer.Typer) -> None:
 
 def status(
     symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks of --watch.")] = 10,
     json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Show every stored series: first, last, candles, coverage, gaps and lag."""
+    if watch:
+        from chandlery.cli.watching import watch_status
+
+        watch_status(settings_from(config), symbols or (), every_s=every, as_json=json)
+        return
     from chandlery.services.opening import open_storage
     from chandlery.services.status import series_status
     from chandlery.storage.runs import RunLog
@@ -54,7 +65,15 @@ def status(
 
 
 def draw(rows: list[SeriesStatus]) -> None:
-    """Print a line a series."""
+    """Print a line a series, and what last went wrong."""
+    console.print(lines(rows))
+    for row in rows:
+        if row.last_error:
+            complain(f"{row.symbol} {row.timeframe}: {row.last_error}")
+
+
+def lines(rows: list[SeriesStatus]) -> Table:
+    """A line a series."""
     derived = ["derived"] if any(row.derived for row in rows) else []
     sealed = ["sealed"] if any(row.sealed for row in rows) else []
     columns = ("series", "exchange", "first", "last", "candles", *sealed, "coverage", *derived, "gaps", "lag")
@@ -74,10 +93,7 @@ def draw(rows: list[SeriesStatus]) -> None:
             str(len(row.gaps)),
             duration(row.lag_s),
         )
-    console.print(shown)
-    for row in rows:
-        if row.last_error:
-            complain(f"{row.symbol} {row.timeframe}: {row.last_error}")
+    return shown
 
 
 def _tiers(row: SeriesStatus) -> str:
