@@ -19,6 +19,8 @@ from chandlery.errors import ConfigurationError
 PREFIX = "CHANDLERY_"
 CONFIG_VARIABLE = "CHANDLERY_CONFIG"
 PROJECT_FILE = Path("config/workflow.json")
+LARGEST_FILE = 1 << 20
+"""Bytes; a complete configuration has about 2,000."""
 _NOT_SETTINGS = (CONFIG_VARIABLE, "CHANDLERY_REAL_CANDLES")
 _NOT_SETTINGS_PREFIX = "CHANDLERY_TEST_"
 
@@ -112,6 +114,8 @@ def _unknown(place: str, name: str, known: Iterable[str]) -> ConfigurationError:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ConfigurationError(f"{path} has more than {LARGEST_FILE:,} bytes, which no configuration has.")
         document = json.loads(
             path.read_text(encoding="utf-8-sig"),
             object_pairs_hook=_without_duplicates(path),

@@ -35,6 +35,7 @@ from chandlery.errors import ConfigurationError
 from chandlery.redaction import redact
 from chandlery.setting_sources import Layer, config_file, environment_layer, file_layer, override_layer
 from chandlery.storage.config import DEFAULT_PORT, PostgresConfig
+from chandlery.storage.login_files import password_in
 
 FIRST_YEAR, LAST_YEAR = 2009, 2100
 """No exchange traded before the one; times from the other on are mistakes."""
@@ -181,7 +182,9 @@ class DatabaseSettings(_Section):
     name: str | None = None
     user: str | None = None
     password: SecretStr | None = None
+    password_file: Folder | None = None
     ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    ssl_root_cert: str | None = None
     pool_size: Annotated[Count, Field(le=1_000)] = 5
     max_overflow: Annotated[int, BeforeValidator(_not_a_switch), Field(ge=0, le=1_000)] = 10
     pool_timeout_s: Seconds = 30.0
@@ -216,14 +219,21 @@ class DatabaseSettings(_Section):
             "supported_intervals": self.supported_intervals,
             "retention_days": self.retention_days,
             "batch_size": self.batch_size,
-            "password": self.password.get_secret_value() if self.password else "",
+            "password": self._password(),
             "ssl_mode": self.ssl_mode or "",
         }
         if self.url is not None:
-            return PostgresConfig.from_url(self.url.get_secret_value(), **held)
+            url = self.url.get_secret_value()
+            return PostgresConfig.from_url(url, ssl_root_cert=self.ssl_root_cert or "", **held)
         if self.host is None:
             return None
+        held["parameters"] = {"sslrootcert": self.ssl_root_cert} if self.ssl_root_cert else {}
         return PostgresConfig(host=self.host, port=self.port, database=self.name or "", user=self.user or "", **held)
+
+    def _password(self) -> str:
+        if self.password is not None:
+            return self.password.get_secret_value()
+        return password_in(self.password_file) if self.password_file is not None else ""
 
     @model_validator(mode="after")
     def _is_one_database(self) -> Self:
@@ -235,8 +245,10 @@ class DatabaseSettings(_Section):
         if self.host is not None and len(named) < len(parts):
             missing = next(name for name in parts if name not in named)
             raise ValueError(f"database.host is given without database.{missing}")
-        if self.embedded and (named or self.password):
-            given = named[0] if named else "password"
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("database.password and database.password_file are both given")
+        if self.embedded and (named or self.password or self.password_file):
+            given = named[0] if named else "password" if self.password else "password_file"
             raise ValueError(f"database.{given} is given, but neither database.url nor database.host")
         return self
 
@@ -251,7 +263,8 @@ class DatabaseSettings(_Section):
         try:
             used = self.postgres()
         except ConfigurationError as error:
-            raise ValueError(f"database.url cannot be used: {error}") from None
+            culprit = "url" if self.url is not None else "password_file"
+            raise ValueError(f"database.{culprit} cannot be used: {error}") from None
         if used and self.password and used.password != self.password.get_secret_value():
             raise ValueError("database.password is not the one in database.url")
         if used and self.ssl_mode and used.ssl_mode != self.ssl_mode:

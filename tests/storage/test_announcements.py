@@ -99,3 +99,14 @@ def test_a_listener_that_loses_its_server_is_told_so(storage: PostgreSQLStorage)
     )
     with pytest.raises(ConnectionError):
         next(heard)
+
+
+def test_what_is_no_announcement_is_passed_over(telling: PostgreSQLStorage) -> None:
+    """Whoever may connect may notify: nonsense neither ends who listens nor reaches him."""
+    heard = chandlery.listen(telling.database.conninfo)
+    with psycopg.connect(telling.database.conninfo) as connection:
+        for nonsense in ("", "{", "null", "[1]", '{"exchange": "okx"}', '{"start": "now"}', "[" * 5_000):
+            connection.execute("SELECT pg_notify('chandlery_candles', %s)", [nonsense])
+    batch = candles(series(), 2)
+    write(telling, batch)
+    assert next(heard) == told_of(batch, inserted=2)

@@ -18,7 +18,7 @@ BELOW = {
     "storage": {"domain", "errors", "redaction"},
     "simulator": {"domain", "errors"},
     "setting_sources": {"errors", "redaction"},
-    "settings": {"domain", "errors", "redaction", "setting_sources", "storage.config"},
+    "settings": {"domain", "errors", "redaction", "setting_sources", "storage.config", "storage.login_files"},
     "services": {"domain", "errors", "redaction", "exchange", "storage", "settings"},
     "cli": {"domain", "errors", "redaction", "exchange", "storage", "settings", "services", "simulator"},
     "qlib": {"domain", "errors", "services", "storage"},

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from chandlery.domain.timeframe import TIMEFRAMES
 from chandlery.errors import ConfigurationError
-from chandlery.setting_sources import variable_name
+from chandlery.setting_sources import LARGEST_FILE, variable_name
 from chandlery.settings import KEYS, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -271,3 +271,11 @@ def test_the_documentation_has_every_setting_and_its_variable_and_no_other() -> 
 def test_pydantic_is_loaded_by_settings_alone() -> None:
     program = "import sys, chandlery.storage.config, chandlery.setting_sources; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_a_file_too_large_for_a_configuration_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    with path.open("wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    with pytest.raises(ConfigurationError, match="no configuration has"):
+        load_settings(path, environ={})

@@ -57,7 +57,8 @@ def import_(
     timezone: Annotated[str, typer.Option(help="Where ISO times without a zone were written.")] = "UTC",
     from_table: Annotated[str | None, typer.Option(help="A table of the database, such as public.ohlcv_data.")] = None,
     from_database: Annotated[
-        str | None, typer.Option(help="The URL of the database that has the table, if it is another.")
+        str | None,
+        typer.Option(help="The URL, without a password, of the database that has the table, if it is another."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge and compare; write nothing.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read all back and compare column by column.")] = False,
@@ -69,7 +70,10 @@ def import_(
     from chandlery.services.bulk_import.given import Told, find_sources
     from chandlery.services.bulk_import.run import Manner
     from chandlery.services.opening import open_storage
+    from chandlery.storage.config import refuse_password
 
+    if from_database is not None:
+        refuse_password(from_database, "--from-database")
     if bool(paths) == bool(from_table):
         raise DataValidationError(
             "files or a table have to be named, and not both.",

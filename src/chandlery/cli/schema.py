@@ -85,4 +85,4 @@ def roles(
     with open_storage(settings_from(config)) as storage:
         apply_roles(storage.database, chosen)
     say(f"The tables belong to {owner}; {writer} may write, {reader} read, {backup} dump.")
-    say(f"Logins are made members: CREATE ROLE collector LOGIN IN ROLE {writer};")
+    say("They log nobody in: make your logins members of them, as docs/security.md shows.")

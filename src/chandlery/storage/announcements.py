@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
+import msgspec
 import psycopg
+from psycopg import sql
 
 from chandlery.domain.timeframe import UtcMs
 from chandlery.storage.database import Database
@@ -71,7 +73,7 @@ def listen(connection_string: str) -> Iterator[Announcement]:
     """
     connection = Database(connection_string).connect()
     connection.autocommit = True
-    connection.execute(f"LISTEN {CHANNEL}")
+    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
     return _heard(connection)
 
 
@@ -79,6 +81,16 @@ def _heard(connection: psycopg.Connection) -> Iterator[Announcement]:
     with connection:
         try:
             for notification in connection.notifies():
-                yield Announcement(**json.loads(notification.payload))
+                announcement = _understood(notification.payload)
+                if announcement is not None:
+                    yield announcement
         except psycopg.Error as error:
             raise translated(error, broken=connection.broken, phase=Phase.EXECUTE) from error
+
+
+def _understood(payload: str) -> Announcement | None:
+    """What was announced, or None: whoever may connect may notify, and may say anything."""
+    try:
+        return msgspec.json.decode(payload, type=Announcement)
+    except (ValueError, RecursionError):
+        return None

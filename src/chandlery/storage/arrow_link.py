@@ -11,7 +11,7 @@ from chandlery.errors import ConnectionError, DatabaseError
 from chandlery.redaction import redact
 from chandlery.storage.database import Database
 from chandlery.storage.deadline import attended
-from chandlery.storage.failures import CONNECTION_LOST, FailureClass, classify_state
+from chandlery.storage.failures import FailureClass, classify_state, refused_connection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,7 +107,7 @@ def _fetched(connection: Any, progressed: Callable[[], None], statement: str) ->
 def _translated(error: Any) -> DatabaseError:
     """ADBC gives SQLSTATE in five characters, or zeros where libpq has none: then the connection failed."""
     state = (getattr(error, "sqlstate", None) or "").strip("\0").replace("00000", "") or None
-    failure = classify_state(state) if state else CONNECTION_LOST
-    message = f"PostgreSQL could not be read: {redact(str(error).strip().splitlines()[0])}"
-    kind = ConnectionError if failure.kind is FailureClass.CONNECTION else DatabaseError
+    failure = classify_state(state) if state else refused_connection(str(error))
+    message = f"PostgreSQL could not be read: {redact(str(error).strip().splitlines()[0]).rstrip('.')}."
+    kind = ConnectionError if failure.kind is FailureClass.CONNECTION or state is None else DatabaseError
     return kind(message, hint=failure.hint, transient=failure.transient, sqlstate=state, kind=failure.kind.value)

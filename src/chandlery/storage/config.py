@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from chandlery.domain.timeframe import TIMEFRAMES, timeframe
 from chandlery.errors import ConfigurationError, DataValidationError
+from chandlery.storage.login_files import with_service
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 DEFAULT_PORT = 5432
@@ -95,12 +96,17 @@ class PostgresConfig:
         )
 
     @classmethod
-    def from_url(cls, url: str, *, password: str = "", ssl_mode: str = "", **others: object) -> Self:
+    def from_url(
+        cls, url: str, *, password: str = "", ssl_mode: str = "", ssl_root_cert: str = "", **others: object
+    ) -> Self:
         """From ``postgresql://user:password@host:port/database?parameter=value``; ``others`` are fields of this class.
 
-        ``password`` and ``ssl_mode`` hold where the URL has none. Raises ConfigurationError, without quoting the URL.
+        ``postgresql:///?service=name`` takes what it lacks from libpq's service file. ``password``, ``ssl_mode`` and
+        ``ssl_root_cert`` hold where neither has any. Raises ConfigurationError, without quoting the URL.
         """
-        known = _url_parts(url)
+        known = with_service(url_parts(url))
+        if ssl_root_cert:
+            known.setdefault("sslrootcert", ssl_root_cert)
         port = known.pop("port", str(DEFAULT_PORT))
         hint = "It should look like postgresql://user@host:5432/database."
         for name in ("host", "user", "dbname"):
@@ -133,16 +139,16 @@ class PostgresConfig:
 
 
 def default_ssl_mode(host: str) -> str:
-    """``prefer`` for this machine (loopback or a Unix socket), ``verify-full`` for every other."""
+    """``prefer`` for this machine (loopback or a Unix socket), ``verify-full`` for every other; empty is a socket."""
     return "prefer" if all(map(_is_local, host.split(","))) else "verify-full"
 
 
 def _is_local(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith(("127.", "/", "@"))
+    return host in ("", "localhost", "::1") or host.startswith(("127.", "/", "@"))
 
 
-def _url_parts(url: str) -> dict[str, str]:
-    """A URL's parts under libpq's names, all of them text."""
+def url_parts(url: str) -> dict[str, str]:
+    """A URL's parts under libpq's names, all of them text. Raises ConfigurationError, without quoting it."""
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
@@ -154,7 +160,21 @@ def _url_parts(url: str) -> dict[str, str]:
     except (ProgrammingError, UnicodeError):
         # without its cause: libpq quotes what it could not read, which may be a piece of the password
         raise ConfigurationError("the database's URL cannot be read.", hint=hint) from None
-    return {name: str(value) for name, value in parts.items() if value is not None}
+    known = {name: str(value) for name, value in parts.items() if value is not None}
+    # an unescaped @ or / in a password tears it, and a piece of it would be told as the name of a host or a port
+    told = (known.get("host", "")[1:], known.get("dbname", ""))
+    if any("@" in part for part in told) or not set(known.get("port", "")) <= set("0123456789,"):
+        raise ConfigurationError("the database's URL cannot be read.", hint=hint)
+    return known
+
+
+def refuse_password(url: str, option: str) -> None:
+    """Raise ConfigurationError if a URL that stood on the command line holds a password: everybody could see it."""
+    if any("password" in name for name in url_parts(url)):
+        raise ConfigurationError(
+            f"{option} holds a password, which every user of this machine can see on a command line.",
+            hint="Leave it out, and give it in ~/.pgpass, in PGPASSWORD, or in a service: postgresql:///?service=name.",
+        )
 
 
 def _port(text: str, where: str) -> int:

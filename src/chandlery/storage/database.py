@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import select
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -18,8 +19,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from chandlery.errors import ConfigurationError, DatabaseError
+from chandlery.storage.config import default_ssl_mode, url_parts
 from chandlery.storage.deadline import Deadline, attended
 from chandlery.storage.failures import READ_ONLY, Phase, translated
+from chandlery.storage.login_files import with_service
 from chandlery.storage.pool import Pool, PoolOptions
 from chandlery.storage.resilience import Persistence
 
@@ -251,13 +254,8 @@ def _undone_on_error(connection: psycopg.Connection) -> Iterator[None]:
 
 def _complete(conninfo: str, options: DatabaseOptions) -> str:
     """The connection string with our defaults for whatever it leaves open."""
-    try:
-        given: dict[str, Any] = dict(conninfo_to_dict(conninfo))
-    except psycopg.ProgrammingError:
-        raise ConfigurationError(
-            "the database's connection string cannot be read.",
-            hint="It should look like postgresql://user@host:5432/database.",
-        ) from None
+    given = with_service(_parts(conninfo))
+    host = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST", "")
     defaults: dict[str, Any] = {
         "application_name": "chandlery",
         "connect_timeout": options.connect_timeout_s,
@@ -267,6 +265,20 @@ def _complete(conninfo: str, options: DatabaseOptions) -> str:
         "keepalives_count": options.keepalives_count,
         "tcp_user_timeout": options.tcp_user_timeout_ms,
     }
-    if "," in str(given.get("host", "")):  # several hosts are a primary and its standbys
+    if "PGSSLMODE" not in os.environ:
+        defaults["sslmode"] = default_ssl_mode(host)
+    if "," in host:  # several hosts are a primary and its standbys
         defaults["target_session_attrs"] = "read-write"
     return make_conninfo(**{**defaults, **given})
+
+
+def _parts(conninfo: str) -> dict[str, str]:
+    if conninfo.startswith(("postgresql://", "postgres://")):
+        return url_parts(conninfo)
+    try:
+        return {name: str(value) for name, value in conninfo_to_dict(conninfo).items() if value is not None}
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            "the database's connection string cannot be read.",
+            hint="It should look like postgresql://user@host:5432/database.",
+        ) from None

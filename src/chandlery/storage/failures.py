@@ -110,6 +110,27 @@ _SAID_AT_CONNECT = (
 """What servers that speak English say when they refuse a connection; others are judged by what went before."""
 
 
+_OF_TLS = (
+    (
+        re.compile(r"server does not support SSL"),
+        "Switch TLS on there, or, where you trust every wire between, choose otherwise by database.ssl_mode (sslmode in"
+        " the URL): prefer.",
+    ),
+    (
+        re.compile(r"root certificate|certificate verify failed|server certificate for|weak sslmode"),
+        "Name the authority's certificate in database.ssl_root_cert (sslrootcert in the URL; system takes this"
+        " machine's), call the server by the name in its certificate, or choose otherwise by database.ssl_mode.",
+    ),
+)
+"""What libpq says where the connection is not protected as was asked for, and what can be done."""
+
+
+def refused_connection(said: str) -> Failure:
+    """What a failed connect without an SQLSTATE means."""
+    hint = next((hint for words, hint in _OF_TLS if words.search(said)), None)
+    return CONNECTION_LOST if hint is None else _lasting(FailureClass.CONFIGURATION, hint)
+
+
 def state_of(error: psycopg.Error, phase: Phase) -> str | None:
     """The SQLSTATE of a driver error. That of a refused connection libpq keeps to itself: it is told by the words."""
     if error.sqlstate is not None or phase is not Phase.CONNECT:
@@ -122,7 +143,9 @@ def classify(error: psycopg.Error, *, broken: bool, phase: Phase) -> Failure:
     state = state_of(error, phase)
     if state is not None:
         return classify_state(state)
-    if phase is Phase.CONNECT or broken:
+    if phase is Phase.CONNECT:
+        return refused_connection(str(error))
+    if broken:
         return CONNECTION_LOST
     # without a code and with a sound connection the driver itself refused a value, such as NUL in a text
     return _DATA if isinstance(error, psycopg.DataError) else _PROGRAM
