@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -57,6 +57,63 @@ def test_nobody_else_gets_in(folder: Path) -> None:
         assert password not in server.conninfo
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(host=str(folder / "socket"), user="chandlery", dbname="chandlery", passfile="/dev/null")
+
+
+NOBODY = 65_534
+
+
+def attempts(folder: Path, password: str) -> dict[str, Callable[[], object]]:
+    """What another local user may try, also one who has learned the password."""
+    login = {"user": "chandlery", "dbname": "chandlery", "password": password, "connect_timeout": 2}
+    secret = folder / "pgpass"
+    return {
+        "connect to the socket": lambda: psycopg.connect(host=str(folder / "socket"), **login),
+        "connect by TCP": lambda: psycopg.connect(host="127.0.0.1", **login),
+        "look into the folder": lambda: list(folder.iterdir()),
+        "look into the data": lambda: list((folder / "pgdata").iterdir()),
+        "read the password": secret.read_text,
+        "read the log": (folder / "pgdata" / "server.log").read_text,
+        "put a file there": (folder / "mine").touch,
+        "take the socket's place": lambda: (folder / "socket").rename(folder / "mine"),
+    }
+
+
+def succeeding_as(uid: int, tries: dict[str, Callable[[], object]]) -> str:
+    """The names of the attempts that succeed in a process of that user."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            os.write(writer, ", ".join(name for name, attempt in tries.items() if _works(attempt)).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as told:
+        return told.read()
+
+
+def _works(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except (OSError, psycopg.Error):
+        return False
+    return True
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_local_user_is_refused_whatever_he_tries(folder: Path) -> None:
+    """By the folders' permissions, even with the right password; a sound attempt by us shows that it is tried well."""
+    with EmbeddedServer(folder):
+        password = (folder / "pgpass").read_text().strip().rsplit(":", 1)[1]
+        tries = attempts(folder, password)
+        assert succeeding_as(NOBODY, tries) == ""
+        assert succeeding_as(0, {name: tries[name] for name in ("connect to the socket", "read the log")}) == (
+            "connect to the socket, read the log"
+        )
 
 
 def test_the_last_process_stops_it(folder: Path) -> None:
