@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,9 @@ from candles import candles, series
 from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, CandleBatch
 from chandlery.errors import DamagedDataError
 from chandlery.storage.segments import Description, Segment, SomePieces, decode, decode_into, encode, pieces_of
+from processes import REPOSITORY
+
+REAL = Path(os.environ.get("CHANDLERY_REAL_CANDLES") or REPOSITORY.parent / "shared" / "data")
 
 
 def holding(values: Any, **others: Any) -> CandleBatch:
@@ -110,6 +115,21 @@ def test_a_month_of_minutes_takes_less_than_twelve_bytes_a_candle() -> None:
     rounded = {name: np.round(getattr(batch, name), 2) for name in ("high", "low", "quote_volume")}
     batch = CandleBatch.of(series(), {**batch.columns(), **rounded})
     assert len(encode(batch).data) < 12 * len(batch)
+
+
+@pytest.mark.parametrize(
+    ("name", "interval"), [("okx_BTC-USDT-SWAP_1m_2026-01", "1m"), ("okx_DOGE-USDT-SWAP_5m_2022", "5m")]
+)
+def test_real_candles_take_less_than_twelve_bytes_each(name: str, interval: str) -> None:
+    path = REAL / f"{name}.parquet"
+    if not path.exists():
+        pytest.skip(f"no real candles in {REAL}; set CHANDLERY_REAL_CANDLES to the folder that has {path.name}")
+    table = pa_parquet.read_table(path)
+    columns = {column.replace("open_time_ms", "open_time"): table[column].to_numpy() for column in table.column_names}
+    batch = CandleBatch.of(series(interval=interval), {"quote_volume": np.full(len(table), np.nan), **columns})
+    segment = assert_comes_back(batch)
+    assert len(segment.data) < 12 * len(batch)
+    assert all(pa.types.is_decimal(kind_of(segment, column)) for column in VALUE_COLUMNS)
 
 
 def test_ten_thousand_flipped_bits_are_all_noticed() -> None:
