@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= auto
 DRILL ?= --seeds 200 --outage 10 120 --day
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench drill docs lock test-ccxt test-qlib wheel-check clean
+.PHONY: help demo test lint types bench drill docs lock test-ccxt test-qlib test-frames wheel-check clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -61,10 +61,16 @@ test-qlib:  ## Try the real Qlib on an export and on PostgreSQL, in an environme
 	.venv-qlib/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	.venv-qlib/bin/python tests/qlib/check_qlib.py
 
+test-frames:  ## Try polars, DuckDB, backtesting.py, lightweight-charts and freqtrade on candles, in an environment of its own
+	$(PYTHON) -m venv .venv-frames
+	.venv-frames/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/frames/requirements.txt
+	.venv-frames/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	PYTHONPATH=tests .venv-frames/bin/python tests/frames/check_frames.py
+
 lock: $(VENV)/.dev  ## Renew the locked dependencies: versions and hashes, no addresses
 	$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 clean:  ## Remove what was built here; stored candles stay
-	rm -rf $(VENV) .venv-ccxt .venv-qlib build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-ccxt .venv-qlib .venv-frames build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

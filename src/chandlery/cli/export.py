@@ -13,6 +13,8 @@ Examples:
 
   chandlery export csv exported BTC-USDT --since 2024-01-01
 
+  chandlery export freqtrade user_data/data/okx --timeframe 1h
+
   chandlery export qlib qlib-data BTC-USDT --timeframe 1h,1d
 """
 

@@ -23,7 +23,7 @@ Examples:
 
   chandlery export {kind} exported BTC-USDT ETH-USDT --timeframe 1m,1h --since 2024-01-01 --until 2024-01-31
 
-A file a series, such as exported/BTC-USDT_1m.{kind}; each appears when it is whole. Times are UTC.
+A file a series, such as exported/{file}; each appears when it is whole. Times are UTC.
 """
 
 Folder = Annotated[Path, typer.Argument(help="Where to; it is made if it is not there.")]
@@ -38,13 +38,21 @@ _HELP: dict[FileFormat, str] = {
     "csv": "Export candles into CSV files, which chandlery import takes back to the last bit.",
     "parquet": "Export candles into Parquet files, for DuckDB, pandas, polars, Spark and others.",
     "arrow": "Export candles into Arrow (Feather) files, which programs map into memory as they are.",
+    "freqtrade": "Export candles into the files of freqtrade's data folder, such as user_data/data/okx.",
+}
+
+_FILES: dict[FileFormat, str] = {
+    "csv": "BTC-USDT_1m.csv",
+    "parquet": "BTC-USDT_1m.parquet",
+    "arrow": "BTC-USDT_1m.arrow",
+    "freqtrade": "BTC_USDT-1m.feather",
 }
 
 
 def register(app: typer.Typer) -> None:
     """Add a command for each kind of file to ``app``."""
     for kind, text in _HELP.items():
-        app.command(name=kind, help=text, epilog=EXAMPLES.format(kind=kind))(_command(kind))
+        app.command(name=kind, help=text, epilog=EXAMPLES.format(kind=kind, file=_FILES[kind]))(_command(kind))
 
 
 def _command(kind: FileFormat) -> Callable[..., int]:

@@ -88,7 +88,7 @@ def canonical_symbol(text: str) -> str:
 
 
 def slashed_symbol(symbol: str) -> str:
-    """The spelling of general exchange libraries: ``BTC/USDT:USDT`` for ``BTC-USDT-SWAP``, as ``canonical_symbol`` reads.
+    """The spelling of general exchange libraries, ``BTC/USDT:USDT`` for ``BTC-USDT-SWAP``: back from canonical_symbol.
 
     A contract in ``USD`` is settled in the coin itself, every other one in its quote currency. A symbol of one word
     stays as it is.

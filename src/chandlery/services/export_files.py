@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from chandlery.domain.candle import CandleBatch
-from chandlery.domain.instrument import Series, canonical_symbol
+from chandlery.domain.instrument import Series, canonical_symbol, slashed_symbol
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import DAY_MS, HOUR_MS, TIMEFRAMES, Timeframe, UtcMs
 from chandlery.errors import DataValidationError
@@ -78,8 +79,18 @@ def export_files(
 
 
 def file_of(folder: Path, series: Series, kind: FileFormat) -> Path:
-    """``BTC-USDT_1m.parquet``; ``1M`` is ``1mo`` in file names, and other exchanges have folders of their own."""
-    return CsvStore(folder).path(series).with_suffix(f".{kind}")
+    """``BTC-USDT_1m.parquet``; ``1M`` is ``1mo`` in file names, and other exchanges have folders of their own.
+
+    Files for freqtrade have its names: ``BTC_USDT-1m.feather``, ``futures/BTC_USDT_USDT-1m-futures.feather``.
+    """
+    plain = CsvStore(folder).path(series)
+    return plain.parent / _freqtrade_name(series) if kind == "freqtrade" else plain.with_suffix(f".{kind}")
+
+
+def _freqtrade_name(series: Series) -> str:
+    pair = slashed_symbol(series.symbol)
+    stem = f"{re.sub('[/:.]', '_', pair)}-{series.timeframe.name.replace('M', 'Mo')}"
+    return f"futures/{stem}-futures.feather" if ":" in pair else f"{stem}.feather"
 
 
 def _entries(storage: PostgreSQLStorage, wanted: Wanted) -> list[LedgerEntry]:

@@ -19,7 +19,7 @@ from chandlery.domain.instrument import Series
 from chandlery.errors import StorageError
 from chandlery.storage.csv_format import FIELDS, HEADER, encode
 
-FileFormat = Literal["csv", "parquet", "arrow"]
+FileFormat = Literal["csv", "parquet", "arrow", "freqtrade"]
 
 SCHEMA = pa.schema(
     [
@@ -29,6 +29,8 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns of Parquet and Arrow files: those of the CSV files, with their types."""
+
+_FREQTRADE_SCHEMA = pa.schema([SCHEMA.field(0).with_name("date"), *list(SCHEMA)[1:-1]])
 
 
 class _Sheet(Protocol):
@@ -133,8 +135,24 @@ class _ArrowSheet:
         self._writer.close()
 
 
+class _FreqtradeSheet:
+    """What freqtrade's own data handler writes: Feather, packed with lz4, its columns and no others."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        packed = pa.ipc.IpcWriteOptions(compression="lz4")
+        self._writer = pa.ipc.new_file(file, _FREQTRADE_SCHEMA, options=packed)
+
+    def add(self, batch: CandleBatch) -> None:
+        columns = candle_table(batch).columns[:-1]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=_FREQTRADE_SCHEMA))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
 _SHEETS: dict[FileFormat, Callable[[BinaryIO], _Sheet]] = {
     "csv": _CsvSheet,
     "parquet": _ParquetSheet,
     "arrow": _ArrowSheet,
+    "freqtrade": _FreqtradeSheet,
 }
