@@ -272,6 +272,39 @@ class DatabaseSettings(_Section):
         return self
 
 
+class BackupSettings(_Section):
+    """Where backups go, and which stay when ``chandlery backup prune`` runs.
+
+    ``folder`` None is the platform's place for data, beside that of the embedded server; ``programs`` is the folder of
+    pg_dump and pg_restore, None to look for them. ``jobs`` is how many connections a dump uses.
+    """
+
+    folder: Folder | None = None
+    programs: Folder | None = None
+    jobs: Annotated[Count, Field(le=64)] = 2
+    keep_last: Count = 7
+    keep_daily: Annotated[int, BeforeValidator(_not_a_switch), Field(ge=0)] = 7
+    keep_weekly: Annotated[int, BeforeValidator(_not_a_switch), Field(ge=0)] = 4
+
+
+class RetentionSettings(_Section):
+    """How many days rows and segments are kept, by timeframe; what is not named is kept for ever.
+
+    ``archive`` is a folder or ``s3://bucket/prefix`` where segments go before they are dropped.
+    """
+
+    rows: Terms = {}
+    segments: Terms = {}
+    archive: str | None = None
+
+    @model_validator(mode="after")
+    def _keeps_segments_longer(self) -> Self:
+        for name, days in self.segments.items():
+            if self.rows.get(name, days) > days:
+                raise ValueError(f"retention.rows keeps {name} longer than retention.segments, which come after them")
+        return self
+
+
 class LoggingSettings(_Section):
     """What is told of failures that are waited out. ``file`` is a rotating file beside standard error, in JSON."""
 
@@ -296,6 +329,7 @@ class Settings(_Section):
     data: DataSettings = DataSettings()
     data_collection: CollectionSettings = CollectionSettings()
     database: DatabaseSettings = DatabaseSettings()
+    backup: BackupSettings = BackupSettings()
     logging: LoggingSettings = LoggingSettings()
     metrics: MetricsSettings = MetricsSettings()
 
@@ -344,6 +378,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "data": DataSettings,
     "data_collection": CollectionSettings,
     "database": DatabaseSettings,
+    "backup": BackupSettings,
     "logging": LoggingSettings,
     "metrics": MetricsSettings,
 }

@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from chandlery.cli import check, collect, demo, doctor, export, import_, schema, seal, show, simulate, status, stream
+from chandlery.cli import (
+    backup,
+    check,
+    collect,
+    demo,
+    doctor,
+    export,
+    import_,
+    schema,
+    seal,
+    show,
+    simulate,
+    status,
+    stream,
+)
 from chandlery.cli.screen import console
 
 app = typer.Typer(
@@ -29,6 +43,7 @@ seal.register(app)
 doctor.register(app)
 simulate.register(app)
 demo.register(app)
+app.add_typer(backup.app, name="backup")
 app.add_typer(schema.app, name="schema")
 app.add_typer(export.app, name="export")
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def open_storage(settings: Settings, *, exchange: str | None = None) -> Iterator[PostgreSQLStorage]:
-    """The configured database, or the embedded server with its schema brought up to date.
+def open_storage(settings: Settings, *, exchange: str | None = None, apply: bool = True) -> Iterator[PostgreSQLStorage]:
+    """The configured database, or the embedded server with its schema brought up to date if ``apply``.
 
     Raises ConfigurationError or DatabaseError.
     """
@@ -48,7 +48,7 @@ def open_storage(settings: Settings, *, exchange: str | None = None) -> Iterator
             supported_intervals=chosen.supported_intervals,
         )
         stack.enter_context(storage)
-        if config is None:  # nobody else decides about our own server
+        if config is None and apply:  # nobody else decides about our own server
             apply_schema(storage.database)
         yield storage
 

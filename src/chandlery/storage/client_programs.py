@@ -24,6 +24,7 @@ from chandlery.redaction import redact
 from chandlery.storage.embedded_account import Account, programs
 
 _SERVICE = "chandlery"
+_INSTALLED = ("lib/postgresql/*/bin", "pgsql-*/bin")
 _NOT_HANDED_OVER = ("service", "servicefile", "password", "replication")
 
 
@@ -53,8 +54,10 @@ class ClientPrograms:
         What it makes belongs to whoever restores; rights that others had are not given again.
         """
         arguments = ["--format=directory", "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
+        server = connection.info.server_version // 10_000
+        hint = f"It is of version {self.version}, the server of {server}; the portable form goes into any."
         with self._started("pg_restore", connection, [*arguments, str(source)]) as program:
-            program.finish()
+            program.finish(hint=hint if self.major != server else "")
 
     @contextlib.contextmanager
     def _started(self, name: str, connection: psycopg.Connection, arguments: Sequence[str]) -> Iterator[Program]:
@@ -89,15 +92,15 @@ class Program:
         if self._process.poll():
             self._fail()
 
-    def finish(self) -> None:
-        """Wait for its end. Raises DatabaseError if it fails."""
+    def finish(self, *, hint: str = "") -> None:
+        """Wait for its end. Raises DatabaseError with ``hint`` if it fails."""
         if self._process.wait():
-            self._fail()
+            self._fail(hint)
 
-    def _fail(self) -> None:
+    def _fail(self, hint: str = "") -> None:
         self._said.seek(0)
         words = self._said.read().decode(errors="replace").strip()
-        raise DatabaseError(f"{self._name} failed: {redact(words[-1000:])}")
+        raise DatabaseError(f"{self._name} failed: {redact(words[-1000:])}", hint=hint)
 
 
 def fitting(server: int, folders: Sequence[Path], *, made_by: int = 0) -> ClientPrograms:
@@ -118,8 +121,9 @@ def fitting(server: int, folders: Sequence[Path], *, made_by: int = 0) -> Client
 
 
 def usual_folders() -> list[Path]:
-    """Where the programs may be: on the PATH, and with the embedded server."""
+    """Where the programs may be: on the PATH, where Linux installs each version, and with the embedded server."""
     found = [Path(path).parent for path in [shutil.which("pg_dump")] if path is not None]
+    found += sorted(folder for pattern in _INSTALLED for folder in Path("/usr").glob(pattern))
     with contextlib.suppress(ConfigurationError):  # the embedded server is not installed
         found.append(programs(Account()))
     return found
@@ -133,13 +137,15 @@ def _looked_at(folder: Path) -> ClientPrograms | None:
         said = subprocess.run([folder / "pg_dump", "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    version = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)?)", said)
+    version = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)*)", said)
     return None if version is None else ClientPrograms(folder, version[1])
 
 
 def _service_file(connection: psycopg.Connection) -> str:
     """Where ``connection`` leads, as libpq settled it: of several hosts the one that answered."""
     known = connection.info.get_parameters() | {"host": connection.info.host, "port": str(connection.info.port)}
+    if known.get("sslcertmode") == "allow":  # what newer libraries fill in by themselves, and older ones do not know
+        del known["sslcertmode"]
     lines = [f"{name}={value}" for name, value in known.items() if name not in _NOT_HANDED_OVER and value]
     return "\n".join([f"[{_SERVICE}]", *lines, ""])
 

@@ -197,7 +197,7 @@ def _all_series(connection: psycopg.Connection) -> list[_Found]:
     for number, exchange, symbol, bar in [*stored, *connection.execute(query("sealed_series"))]:
         series = Series(exchange, symbol, TIMEFRAMES[bar])
         found[series] = _Found(series=series, instrument_id=number, spans=Spans(), derived=Spans(), begins_at=None)
-    for exchange, symbol, bar, number, spans, begins_at, _, _, derived in connection.execute(query("all_series")):
+    for number, exchange, symbol, bar, spans, derived, begins_at in connection.execute(query("covered_series")):
         series = Series(exchange, symbol, TIMEFRAMES[bar])
         found[series] = _Found(
             series=series,

@@ -21,6 +21,7 @@ from chandlery.storage.database import Database
 from chandlery.storage.fingerprints import OnSeries, plain_tables, read_contents
 from chandlery.storage.held_still import unhurried
 from chandlery.storage.migrations import head
+from chandlery.storage.schema import apply_schema
 from chandlery.storage.sql import query
 
 _SHOWN = 5
@@ -28,6 +29,8 @@ _SHOWN = 5
 
 def restore_backup(backup: Backup, database: Database, *, folders: Sequence[Path], on_series: OnSeries) -> Manifest:
     """Bring ``backup`` into ``database``, which must be empty, and compare every fingerprint.
+
+    A backup of an older schema is brought to this program's.
 
     Raises ConfigurationError if it is not empty, StorageError if the backup is damaged, SchemaError if a newer program
     made it, DamagedDataError if what came back is not what was backed up.
@@ -63,17 +66,23 @@ def put_back(backup: Backup, database: Database, folders: Sequence[Path], on_ser
         )
         clients.restore(connection, backup.folder / DUMP)
         connection.execute(query("close_definer_functions"))
+    apply_schema(database)
 
 
 def compared(manifest: Manifest, database: Database) -> list[str]:
-    """A sentence for everything that ``database`` holds otherwise than the manifest says."""
+    """A sentence for everything that ``database`` holds otherwise than the manifest says.
+
+    Of tables that migrations may have changed since only the number of rows is compared.
+    """
     tables = {name: table.columns for name, table in manifest.contents.tables.items()}
 
     def silent(_: Series) -> None:
         """Nobody waits for this long."""
 
     with unhurried(database, look_only=True) as connection:
-        return differences(manifest.contents, read_contents(connection, silent, tables))
+        found = read_contents(connection, silent, tables)
+    same_schema = manifest.versions.schema == head() or manifest.form == "portable"
+    return differences(manifest.contents, found, rows_alone=not same_schema)
 
 
 def _leave_nothing(database: Database) -> None:

@@ -32,6 +32,12 @@ SELECT DISTINCT instrument.id, instrument.exchange, instrument.symbol, sealed.ti
   FROM chandlery.sealed
   JOIN chandlery.instrument ON instrument.id = sealed.instrument_id
 
+-- name: covered_series
+SELECT instrument.id, instrument.exchange, instrument.symbol, coverage.timeframe, coverage.spans, coverage.derived,
+       coverage.begins_at
+  FROM chandlery.coverage
+  JOIN chandlery.instrument ON instrument.id = coverage.instrument_id
+
 -- name: unit_fingerprints
 -- The rows of a series by the spans that are sealed as one: how many, the first, the last, and the SHA-256 of their
 -- binary values in order of time.
