@@ -287,24 +287,6 @@ class BackupSettings(_Section):
     keep_weekly: Annotated[int, BeforeValidator(_not_a_switch), Field(ge=0)] = 4
 
 
-class RetentionSettings(_Section):
-    """How many days rows and segments are kept, by timeframe; what is not named is kept for ever.
-
-    ``archive`` is a folder or ``s3://bucket/prefix`` where segments go before they are dropped.
-    """
-
-    rows: Terms = {}
-    segments: Terms = {}
-    archive: str | None = None
-
-    @model_validator(mode="after")
-    def _keeps_segments_longer(self) -> Self:
-        for name, days in self.segments.items():
-            if self.rows.get(name, days) > days:
-                raise ValueError(f"retention.rows keeps {name} longer than retention.segments, which come after them")
-        return self
-
-
 class LoggingSettings(_Section):
     """What is told of failures that are waited out. ``file`` is a rotating file beside standard error, in JSON."""
 
