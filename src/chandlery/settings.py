@@ -41,6 +41,7 @@ FIRST_YEAR, LAST_YEAR = 2009, 2100
 """No exchange traded before the one; times from the other on are mistakes."""
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_AGE = re.compile(r"(?P<number>\d{1,5})(?P<unit>[dw])", re.ASCII)
 _PAUSE = re.compile(r"(?P<number>\d{1,6}(\.\d{1,6})?)(?P<unit>[smhd])?", re.ASCII)
 
 
@@ -94,6 +95,23 @@ def _as_pause(value: object) -> float | None:
     return seconds or None
 
 
+def _as_terms(value: object) -> object:
+    """An object such as ``{"1m": "90d"}``, or text such as ``1m=90d,1h=52w``."""
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        value = {name.strip(): days.strip() for name, _, days in pairs}
+    if not isinstance(value, dict):
+        raise ValueError('it should be like {"1m": "90d", "1h": "52w"}')
+    return {_is_timeframe(name): _as_days(days) for name, days in value.items()}
+
+
+def _as_days(value: object) -> int:
+    found = _AGE.fullmatch(str(value))
+    if found is None or not int(found["number"]):
+        raise ValueError("it should be a number of days or weeks, such as 90d or 52w")
+    return int(found["number"]) * (7 if found["unit"] == "w" else 1)
+
+
 def _is_timeframe(value: object) -> str:
     return timeframe(str(value)).name
 
@@ -104,6 +122,7 @@ Seconds = Annotated[float, BeforeValidator(_not_a_switch), Field(gt=0, allow_inf
 Symbol = Annotated[str, PlainValidator(canonical_symbol)]
 Interval = Annotated[str, PlainValidator(_is_timeframe)]
 OptionalInterval = Annotated[str | None, PlainValidator(lambda value: None if value is None else _is_timeframe(value))]
+Terms = Annotated[dict[str, int], PlainValidator(_as_terms)]
 Pause = Annotated[float | None, PlainValidator(_as_pause)]
 Listed = BeforeValidator(_as_list)
 Moment = Annotated[datetime | date | None, PlainValidator(_as_time)]
@@ -287,6 +306,24 @@ class BackupSettings(_Section):
     keep_weekly: Annotated[int, BeforeValidator(_not_a_switch), Field(ge=0)] = 4
 
 
+class RetentionSettings(_Section):
+    """How many days rows and segments are kept, by timeframe; what is not named is kept for ever.
+
+    ``archive`` is a folder or ``s3://bucket/prefix`` where segments go before they are dropped.
+    """
+
+    rows: Terms = {}
+    segments: Terms = {}
+    archive: str | None = None
+
+    @model_validator(mode="after")
+    def _keeps_segments_longer(self) -> Self:
+        for name, days in self.segments.items():
+            if self.rows.get(name, days) > days:
+                raise ValueError(f"retention.rows keeps {name} longer than retention.segments, which come after them")
+        return self
+
+
 class LoggingSettings(_Section):
     """What is told of failures that are waited out. ``file`` is a rotating file beside standard error, in JSON."""
 
@@ -295,6 +332,18 @@ class LoggingSettings(_Section):
     file: Folder | None = None
     file_bytes: Annotated[Count, Field(ge=10_000)] = 10_000_000
     file_count: Annotated[Count, Field(le=1_000)] = 5
+
+
+class ServeSettings(_Section):
+    """Where ``chandlery serve`` listens. ``names`` are further host names by which browsers may reach it.
+
+    ``token`` is asked of everybody; beyond loopback there is always one, made anew at each start if none is set.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, BeforeValidator(_not_a_switch), Field(ge=0, le=65_535)] = 8400
+    token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    names: Annotated[tuple[str, ...], Listed] = ()
 
 
 class MetricsSettings(_Section):
@@ -312,8 +361,10 @@ class Settings(_Section):
     data_collection: CollectionSettings = CollectionSettings()
     database: DatabaseSettings = DatabaseSettings()
     backup: BackupSettings = BackupSettings()
+    retention: RetentionSettings = RetentionSettings()
     logging: LoggingSettings = LoggingSettings()
     metrics: MetricsSettings = MetricsSettings()
+    serve: ServeSettings = ServeSettings()
 
     @model_validator(mode="after")
     def _collects_what_the_database_supports(self) -> Self:
@@ -361,8 +412,10 @@ _SECTIONS: dict[str, type[_Section]] = {
     "data_collection": CollectionSettings,
     "database": DatabaseSettings,
     "backup": BackupSettings,
+    "retention": RetentionSettings,
     "logging": LoggingSettings,
     "metrics": MetricsSettings,
+    "serve": ServeSettings,
 }
 _FIELDS = {f"{name}.{field}": info for name, model in _SECTIONS.items() for field, info in model.model_fields.items()}
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from chandlery.cli import (
+    archive,
     backup,
     check,
     collect,
@@ -15,6 +16,7 @@ from chandlery.cli import (
     export,
     import_,
     schema,
+    retain,
     seal,
     show,
     simulate,
@@ -44,6 +46,8 @@ doctor.register(app)
 simulate.register(app)
 demo.register(app)
 app.add_typer(backup.app, name="backup")
+archive.register(app)
+retain.register(app)
 app.add_typer(schema.app, name="schema")
 app.add_typer(export.app, name="export")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, Since, settings_from
+from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
 from chandlery.cli.screen import complain, day, say, size, write_json
 from chandlery.errors import DataValidationError
 
@@ -44,7 +44,10 @@ Examples:
 """
 
 Symbols = Annotated[list[str] | None, typer.Argument(help="Only these symbols.")]
-Timeframes = Annotated[list[str] | None, typer.Option("--timeframe", "-t", help="Only this one; may be repeated.")]
+Timeframes = Annotated[
+    list[str] | None,
+    typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="Only this one; may be repeated."),
+]
 Work = Callable[["Sealer", "LedgerEntry"], "SealReport"]
 
 
@@ -69,7 +72,7 @@ def seal(
     """Seal closed and complete months: reading them is many times faster, and their rows can go."""
     from chandlery.services.seal import SealReport
 
-    before = time.time_ns() // 1_000_000 - _age_ms(older_than)
+    before = time.time_ns() // 1_000_000 - age_ms(older_than)
 
     def work(sealer: Sealer, entry: LedgerEntry) -> SealReport:
         report = sealer.verify(entry, refetch=refetch) if verify or refetch else SealReport()
@@ -116,14 +119,14 @@ def _run(work: Work, symbols: list[str] | None, timeframes: list[str] | None, co
     from chandlery.services.seal import Sealer, SealReport
 
     names = [timeframe(name).name for name in timeframes or ()]
-    with open_storage(settings_from(config)) as storage, _progress() as show:
+    with open_storage(settings_from(config)) as storage, span_progress() as show:
         storage.require_schema()
         sealer = Sealer(storage, show)
         return sum((work(sealer, entry) for entry in sealer.entries(symbols or (), names)), SealReport())
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[Series, Span], None]]:
+def span_progress() -> Iterator[Callable[[Series, Span], None]]:
     """A line on standard error that says what is worked on; nothing where that is no terminal."""
     from rich.console import Console
 
@@ -149,7 +152,8 @@ def _tell(report: SealReport, *, drop_rows: bool) -> None:
 _DAYS = {"d": 1, "w": 7}
 
 
-def _age_ms(text: str) -> UtcMs:
+def age_ms(text: str) -> UtcMs:
+    """The milliseconds of an age such as ``45d`` or ``26w``. Raises DataValidationError."""
     match = re.fullmatch(r"(\d{1,5})([dw])", text)
     if match is None:
         raise DataValidationError(f"{text!r} is not an age.", hint="Use days or weeks, such as 45d or 26w.")

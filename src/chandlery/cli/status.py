@@ -68,6 +68,8 @@ def draw(rows: list[SeriesStatus]) -> None:
     """Print a line a series, and what last went wrong."""
     console.print(lines(rows))
     for row in rows:
+        for span in row.retired:
+            note(f"{row.symbol} {row.timeframe}: retention dropped {day(span.start)} to {day(span.end)}.")
         if row.last_error:
             complain(f"{row.symbol} {row.timeframe}: {row.last_error}")
 
@@ -98,5 +100,6 @@ def lines(rows: list[SeriesStatus]) -> Table:
 
 def _tiers(row: SeriesStatus) -> str:
     """How much is sealed, and how much of it has no rows any more."""
-    alone = f" ({row.without_rows} without rows)" if row.without_rows else ""
+    archived = f", {row.archived} archived" if row.archived else ""
+    alone = f" ({row.without_rows} without rows{archived})" if row.without_rows else ""
     return f"{row.sealed}{alone}, {size(row.sealed_bytes)}" if row.sealed else "-"

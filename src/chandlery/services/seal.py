@@ -16,7 +16,7 @@ from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
-from chandlery.storage.coverage import LedgerEntry, read_coverage
+from chandlery.storage.coverage import LedgerEntry, read_held
 from chandlery.storage.partitions import Partitions, partitions_of
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sealed import Sealed, SealedSeries, give_back_space, guard, identical, sealing_units
@@ -77,7 +77,7 @@ class Sealer:
         """Seal what is wholly covered, closed ``before`` then, and not sealed yet."""
         there = {sealed.span for sealed in self._sealed(entry)}
         report = SealReport()
-        for unit in sealable(entry, entry.spans, before):
+        for unit in sealable(entry, entry.held, before):
             if unit not in there:
                 report += self._in_lock(entry, unit, partial(_seal, entry=entry, unit=unit, before=before))
         return report
@@ -154,7 +154,7 @@ def _held(connection: psycopg.Connection, entry: LedgerEntry) -> SealedSeries:
 
 
 def _seal(held: SealedSeries, entry: LedgerEntry, unit: Span, before: UtcMs) -> SealReport:
-    known = read_coverage(held.connection, entry.instrument_id, entry.series)
+    known = read_held(held.connection, entry.instrument_id, entry.series)
     if _still_sealed(held, unit) or unit not in sealable(entry, known, before):
         return SealReport()
     try:

@@ -24,8 +24,9 @@ class SeriesStatus:
 
     ``coverage`` is the covered share, 0 to 1, of the time from the beginning (proved, or else the first span) to the
     end of the last span; ``derived`` is the share, 0 to 1, of the covered time whose candles were made of finer ones;
-    ``gaps`` are the uncovered spans; ``lag_s`` is how long ago the last covered bar closed. Of ``candles``, ``rows``
-    stand in the table; ``sealed`` spans take ``sealed_bytes``, and ``without_rows`` of them live there alone.
+    ``gaps`` are the uncovered spans, ``retired`` those whose candles retention has dropped; ``lag_s`` is how long ago
+    the last covered bar closed. Of ``candles``, ``rows`` stand in the table; ``sealed`` spans take ``sealed_bytes``;
+    ``without_rows`` of them have no rows, and ``archived`` of these are in files outside of the database alone.
     """
 
     exchange: str
@@ -37,10 +38,12 @@ class SeriesStatus:
     rows: int
     sealed: int
     without_rows: int
+    archived: int
     sealed_bytes: int
     coverage: float
     derived: float
     gaps: tuple[Span, ...]
+    retired: tuple[Span, ...]
     lag_s: float | None
     last_error: str | None
 
@@ -61,7 +64,7 @@ def _status(connection: psycopg.Connection, entry: LedgerEntry, now: UtcMs) -> S
     statement = query("series_rows", table=table_of(series.timeframe))
     parameters = {"instrument_id": entry.instrument_id, "timeframe": series.timeframe.name}
     row: Any = connection.execute(statement, parameters).fetchone()
-    first, last, candles, rows, sealed, without_rows, sealed_bytes = row
+    first, last, candles, rows, sealed, without_rows, archived, sealed_bytes = row
     hull = entry.spans.hull
     known = None if hull is None else Span(min(hull.start, entry.begins_at or hull.start), hull.end)
     return SeriesStatus(
@@ -74,10 +77,12 @@ def _status(connection: psycopg.Connection, entry: LedgerEntry, now: UtcMs) -> S
         rows=rows,
         sealed=sealed,
         without_rows=without_rows,
+        archived=archived,
         sealed_bytes=sealed_bytes,
         coverage=entry.spans.length / known.length if known else 0.0,
         derived=entry.derived.length / entry.spans.length if entry.spans else 0.0,
         gaps=tuple(Spans([known]) - entry.spans) if known else (),
+        retired=tuple(entry.retired),
         lag_s=(now - hull.end) / 1000 if hull else None,
         last_error=str(entry.last_error["message"]) if entry.last_error else None,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -34,7 +34,8 @@ def lock_key(purpose: int, instrument_id: int, series: Series) -> int:
 class LedgerEntry:
     """One series in the ledger. ``begins_at`` is the proved start of history, None if nobody probed it.
 
-    ``derived`` is the part of ``spans`` whose candles were made of finer ones of ours instead of being fetched.
+    ``derived`` is the part of ``spans`` whose candles were made of finer ones of ours instead of being fetched, and
+    ``retired`` the part whose candles retention has dropped.
     """
 
     series: Series
@@ -44,6 +45,12 @@ class LedgerEntry:
     updated_at: UtcMs
     last_error: Mapping[str, Any] | None
     derived: Spans
+    retired: Spans = field(default_factory=Spans)
+
+    @property
+    def held(self) -> Spans:
+        """What is known and was not dropped: every candle of it is here."""
+        return self.spans - self.retired
 
 
 class Claim:
@@ -128,6 +135,12 @@ def read_coverage(connection: psycopg.Connection, instrument_id: int, series: Se
     return to_spans(row[0]) if row else Spans()
 
 
+def read_held(connection: psycopg.Connection, instrument_id: int, series: Series) -> Spans:
+    """The same without what retention has dropped."""
+    row = connection.execute(query("read_held"), _key(instrument_id, series)).fetchone()
+    return to_spans(row[0]) if row else Spans()
+
+
 def extend_coverage(
     connection: psycopg.Connection, instrument_id: int, series: Series, spans: Spans, *, derived: bool = False
 ) -> None:
@@ -161,6 +174,7 @@ def _entry(
     updated_at: Any,
     error: Any,
     derived: Any,
+    retired: Any,
 ) -> LedgerEntry:
     return LedgerEntry(
         series=Series(exchange, symbol, TIMEFRAMES[timeframe]),
@@ -170,4 +184,5 @@ def _entry(
         updated_at=to_ms(updated_at),
         last_error=error,
         derived=to_spans(derived),
+        retired=to_spans(retired),
     )

@@ -16,7 +16,7 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.rollup import touched_bars, whole_bars
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe
-from chandlery.storage.coverage import lock_key, read_coverage
+from chandlery.storage.coverage import lock_key, read_coverage, read_held
 from chandlery.storage.pgtime import to_multirange, to_spans
 from chandlery.storage.sql import query
 
@@ -39,7 +39,7 @@ def derivable(
     source = replace(series, timeframe=finer)
     connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_key(1, instrument_id, source)])
     lock_series(connection, [lock_key(1, instrument_id, series)])
-    known = read_coverage(connection, instrument_id, source) & Spans([wanted])
+    known = read_held(connection, instrument_id, source) & Spans([wanted])
     return whole_bars(series.timeframe, known - read_coverage(connection, instrument_id, series))
 
 

@@ -21,6 +21,7 @@ from chandlery.storage.candle_table import CandleTable
 from chandlery.storage.catalog import Catalog
 from chandlery.storage.database import Database
 from chandlery.storage.pgtime import to_ms
+from chandlery.storage.retired import tell_of_retired
 from chandlery.storage.sealed import damaged
 from chandlery.storage.sql import query
 from chandlery.storage.tiers import Damaged, Place, SegmentPart, assembled, fetch_parts
@@ -61,7 +62,8 @@ class Reader:
     def read(self, wanted: Sequence[Series], span: Span, columns: Sequence[str] = COLUMNS) -> CandleTable:
         """The stored candles of all series ``wanted`` (at least one) that open in ``span``; ``columns`` of COLUMNS.
 
-        Raises DamagedDataError where a segment is damaged and has no rows.
+        Raises DamagedDataError where a segment is damaged and has no rows, StorageError where an archived file cannot
+        be had. Where retention has dropped candles, the log says so.
         """
         numbered = [(self._catalog.find(series.exchange, series.symbol), series) for series in wanted]
         passed_over: set[Place] = set()
@@ -83,6 +85,7 @@ class Reader:
                 passed_over.add((part.series, part.unit))
             else:
                 self._tell(began, parts)
+                tell_of_retired(self._database, numbered, table, span)
                 return table
 
     def _tell(self, began: float, parts: Sequence[Sequence[SegmentPart | pa.Table]]) -> None:

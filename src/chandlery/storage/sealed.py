@@ -19,11 +19,12 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import DAY_MS, HOUR_MS, IntArray, Timeframe
 from chandlery.errors import DamagedDataError
+from chandlery.storage.archived import ArchivedSegment, ArchiveFile
 from chandlery.storage.copy_binary import candle_stream, candles_from
 from chandlery.storage.coverage import lock_key
 from chandlery.storage.partitions import calendar_periods, partition_values, partitions_of, table_of
 from chandlery.storage.pgtime import to_datetime, to_ms, to_multirange
-from chandlery.storage.segments import Segment, decode, encode
+from chandlery.storage.segments import Description, Segment, decode, encode
 from chandlery.storage.sql import query
 
 
@@ -73,20 +74,26 @@ class SealedSeries:
         return CandleBatch.empty(self.series) if row is None or row[0] is None else candles_from(row[0], self.series)
 
     def candles(self, unit: Span) -> CandleBatch:
-        """The candles of a sealed span, out of its segment. Raises DamagedDataError."""
+        """The candles of a sealed span, out of its segment or its archived file.
+
+        Raises DamagedDataError, and StorageError if the file cannot be had.
+        """
         with self.connection.cursor(binary=True) as cursor:
             row = cursor.execute(query("read_segment"), self._values(unit)).fetchone()
         assert row is not None
-        count, first, last, bounds, checksums, checksum, data = row
-        segment = Segment(
-            rows=count,
-            first=to_ms(first),
-            last=to_ms(last),
-            step_ms=self.series.timeframe.step_ms,
-            bounds=tuple(bounds),
-            checksums=tuple(checksums),
-            checksum=checksum,
-            data=data,
+        count, first, last, bounds, checksums, checksum, data, *file = row
+        about: dict[str, Any] = {
+            "rows": count,
+            "first": to_ms(first),
+            "last": to_ms(last),
+            "step_ms": self.series.timeframe.step_ms,
+            "bounds": tuple(bounds),
+            "checksums": tuple(checksums),
+        }
+        segment: Description = (
+            ArchivedSegment(**about, file=ArchiveFile(*file))
+            if data is None
+            else Segment(**about, checksum=checksum, data=data)
         )
         try:
             return CandleBatch.of(self.series, decode(segment))
@@ -163,10 +170,17 @@ class SealedSeries:
         later = self.connection.execute(query("is_row_from", table=self._table), self._values(unit)).fetchone()
         if later is None:
             return 0
+        self.leave_to_segment(unit)
+        return self.connection.execute(query("drop_rows", table=self._table), self._values(unit)).rowcount
+
+    def leave_to_segment(self, unit: Span) -> None:
+        """Count the rows of a sealed span as dropped, once its segment is proved to hold the same; they go next.
+
+        Raises DamagedDataError.
+        """
         if not identical(self.rows(unit), self.candles(unit)):
             raise damaged(self.series, unit, "its segment and its rows differ.")
         self.connection.execute(query("rows_are_dropped"), self._values(unit))
-        return self.connection.execute(query("drop_rows", table=self._table), self._values(unit)).rowcount
 
     def drop_segments(self, units: Sequence[Span]) -> None:
         """Forget segments; what stands as rows stays."""

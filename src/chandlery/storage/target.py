@@ -73,9 +73,16 @@ class OthersAreMadeOfThis(Exception):
 def races_told() -> Iterator[None]:
     """A COPY that fails because of what somebody else does at the same time is no failure of its rows."""
     try:
-        yield
+        with _partition_told():
+            yield
     except errors.UniqueViolation as error:
         raise OutsideWriter from error
+
+
+@contextlib.contextmanager
+def _partition_told() -> Iterator[None]:
+    try:
+        yield
     except errors.CheckViolation as error:
         if error.diag.constraint_name is None:  # "no partition of relation found for row"
             raise PartitionGone from error
@@ -154,7 +161,8 @@ class Target:
         changed = there & ~same
         new = part.take(~there)
         written = part.take(~same if self._replaces else ~there)
-        self._sealed.break_seals(written)
+        with _partition_told():  # what was dropped with its partition may come back now
+            self._sealed.break_seals(written)
         inserted = self._insert(new)
         self._revise(stored.take(positions[changed]), part.take(changed))
         self._changed |= written.runs()

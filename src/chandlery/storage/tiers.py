@@ -1,4 +1,4 @@
-"""Reading both tiers as one: sealed spans from their segments, everything else from rows, each candle once.
+"""Reading all tiers as one: sealed spans from segments or archived files, everything else from rows, each candle once.
 
 All segments of a call come in one statement, the rows in one a gap between them, and all from one snapshot, so that
 nothing that is sealed or unsealed meanwhile is missed or seen twice. Segments are decoded side by side, straight into
@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,12 @@ from psycopg import sql
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
 from chandlery.errors import DamagedDataError
+from chandlery.storage.archived import ArchivedSegment, ArchiveFile
 from chandlery.storage.arrow_link import Fetch
 from chandlery.storage.candle_table import CandleTable, open_times
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_datetime, to_ms
-from chandlery.storage.segments import Column, Segment, SomePieces, decode, decode_into, pieces_of
+from chandlery.storage.segments import Column, Description, Segment, SomePieces, decode, decode_into, pieces_of
 from chandlery.storage.sql import query
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ Numbered = tuple[int | None, Series]
 Place = tuple[Series, Span]
 """One sealed span of a series."""
 
+_FILES_AT_ONCE = 16
 _FEW_PIECES = 5
 """More of them take longer to cut out than all of a segment to fetch."""
 
@@ -48,7 +50,7 @@ class SegmentPart:
     series: Series
     unit: Span
     rows_kept: bool
-    segment: Segment | SomePieces
+    segment: Description
 
 
 class Damaged(Exception):
@@ -77,10 +79,10 @@ def fetch_parts(
 def assembled(
     series: Sequence[Series], parts: Sequence[Sequence[SegmentPart | pa.Table]], span: Span, columns: Sequence[str]
 ) -> CandleTable:
-    """One table of all parts. Raises Damaged."""
+    """One table of all parts. Raises Damaged, and StorageError if an archived file cannot be had."""
     import pyarrow as pa
 
-    flat = [part for of_one in parts for part in of_one]
+    flat = _fetched([part for of_one in parts for part in of_one])
     if not any(isinstance(part, SegmentPart) for part in flat):
         return CandleTable.joined(series, [pa.concat_tables(of_one) for of_one in parts])
     takes = [_take(part, span) for part in flat]
@@ -91,6 +93,24 @@ def assembled(
     return CandleTable(
         series=tuple(series), edges=edges[np.cumsum([0, *map(len, parts)])], rows=pa.table(_as_arrow(memory))
     )
+
+
+def _fetched(parts: Sequence[SegmentPart | pa.Table]) -> list[SegmentPart | pa.Table]:
+    """The same with the files of archived spans, which come many at a time."""
+    fetched = list(parts)
+
+    def fetch(number: int, part: SegmentPart, segment: ArchivedSegment) -> None:
+        with _naming(part):
+            fetched[number] = replace(part, segment=replace(segment, data=segment.checked()))
+
+    jobs = [
+        partial(fetch, number, part, part.segment)
+        for number, part in enumerate(parts)
+        if isinstance(part, SegmentPart) and isinstance(part.segment, ArchivedSegment)
+    ]
+    if jobs:
+        _side_by_side(jobs, _FILES_AT_ONCE)
+    return fetched
 
 
 def _segments(fetch: Fetch, wanted: Sequence[Numbered], span: Span, columns: Sequence[str]) -> list[list[SegmentPart]]:
@@ -125,12 +145,12 @@ def _piece(number: int) -> sql.Composed:
     )
 
 
-def _buffers(column: pa.ChunkedArray) -> Iterator[pa.Buffer]:
-    """The values of a binary column, not copied."""
+def _buffers(column: pa.ChunkedArray) -> Iterator[pa.Buffer | None]:
+    """The values of a binary column, not copied; None where it is archived."""
     return (value.as_buffer() for chunk in column.chunks for value in chunk)
 
 
-def _segment(series: Series, row: dict[str, Any], data: Any) -> Segment | SomePieces:
+def _segment(series: Series, row: dict[str, Any], data: Any) -> Description:
     about: dict[str, Any] = {
         "rows": row["candles"],
         "first": to_ms(row["first_open_time"]),
@@ -139,6 +159,9 @@ def _segment(series: Series, row: dict[str, Any], data: Any) -> Segment | SomePi
         "bounds": tuple(row["bounds"]),
         "checksums": tuple(row["checksums"]),
     }
+    if row["archived"]:
+        file = ArchiveFile(row["archive_file"], row["archive_bytes"], row["archive_sha256"])
+        return ArchivedSegment(**about, file=file)
     if isinstance(data, dict):
         return SomePieces(**about, pieces=data)
     return Segment(**about, checksum=row["checksum"], data=data)
@@ -197,8 +220,9 @@ def _naming(part: SegmentPart) -> Iterator[None]:
         raise Damaged(part, error) from error
 
 
-def _side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
-    workers = min(len(jobs), len(os.sched_getaffinity(0)))
+def _side_by_side(jobs: Sequence[Callable[[], None]], at_most: int | None = None) -> None:
+    """On as many threads as there are processors, or ``at_most`` where they wait for others."""
+    workers = min(len(jobs), at_most or len(os.sched_getaffinity(0)))
     if workers == 1:
         jobs[0]()
         return

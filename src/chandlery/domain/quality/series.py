@@ -25,8 +25,8 @@ class SeriesCheck:
     """What a check of one series found.
 
     ``wanted`` is the span that should be there, None where nothing is; ``candles`` are its bars that are known and have
-    a row, and ``coverage`` their share, 0 to 1. ``silent`` is when the exchange told of no trade: long quiet runs, and
-    bars that it answered with nothing.
+    a row, and ``coverage`` their share, 0 to 1, of those that were not dropped on purpose. ``silent`` is when the
+    exchange told of no trade: long quiet runs, and bars that it answered with nothing.
     """
 
     series: Series
@@ -35,6 +35,9 @@ class SeriesCheck:
     coverage: float
     findings: tuple[Finding, ...]
     silent: Spans
+
+
+_NOTHING = Spans()
 
 
 class SeriesChecker:
@@ -61,13 +64,14 @@ class SeriesChecker:
         since: UtcMs | None = None,
         until: UtcMs | None = None,
         covered: Spans | None = None,
+        retired: Spans = _NOTHING,
         more: tuple[Finding, ...] = (),
     ) -> SeriesCheck:
         """What was found, ``more`` included.
 
         Wanted is from ``since``, or the beginning of what is known, to ``until``, or the end of what is known: what
         closed after that is told of as stale. ``covered`` is the ledger, which alone says what is known; None where
-        there is none, and what has a row is known.
+        there is none, and what has a row is known. What was ``retired`` should not be there.
         """
         present = self._present.spans(self._series.timeframe)
         known = present if covered is None else covered
@@ -77,13 +81,14 @@ class SeriesChecker:
         wanted = self._wanted(start, known_until if until is None else until)
         missing: list[Finding] = []
         if wanted is not None:
-            missing += gaps.missing_rows(self._series, wanted, known, present)
+            missing += gaps.missing_rows(self._series, wanted, known - retired, present)
             more = (*more, *gaps.uncovered(self._series, wanted, known, ledger=covered is not None))
         if until is None and known_until is not None:
             # a collection may have gone on since the ledger was read
             newest = max(known_until, present.hull.end) if present.hull else known_until
             more = (*more, *gaps.stale(self._series, newest, self._now))
-        return self._told(wanted, present & known, missing, more)
+        due = Spans([wanted] if wanted else []) - retired
+        return self._told(wanted, due, present & known & due, (*more, *missing), missing)
 
     def _wanted(self, start: UtcMs | None, end: UtcMs | None) -> Span | None:
         """Whole bars that had closed."""
@@ -93,17 +98,17 @@ class SeriesChecker:
         return self._series.timeframe.aligned(Span(start, end)) if start < end else None
 
     def _told(
-        self, wanted: Span | None, there: Spans, missing: Sequence[Finding], more: Sequence[Finding]
+        self, wanted: Span | None, due: Spans, there: Spans, told: Sequence[Finding], missing: Sequence[Finding]
     ) -> SeriesCheck:
         timeframe = self._series.timeframe
         quiet = self._quiet.findings()
-        found = [*more, *missing, *quiet, *self._rows.findings(), *self._jumps.findings()]
-        candles = sum(map(timeframe.count, there & Spans([wanted]))) if wanted else 0
+        found = [*told, *quiet, *self._rows.findings(), *self._jumps.findings()]
+        candles, bars = (sum(map(timeframe.count, spans)) for spans in (there, due))
         return SeriesCheck(
             series=self._series,
             wanted=wanted,
             candles=candles,
-            coverage=candles / timeframe.count(wanted) if wanted else 0.0,
+            coverage=candles / bars if bars else 0.0,
             findings=tuple(sorted(found, key=_worst_first)),
             silent=Spans(each.span for each in (*quiet, *missing) if each.count >= SHORTEST),
         )

@@ -95,7 +95,9 @@ def _one(shelf: Shelf, series: Series, scope: Scope, now: UtcMs) -> SeriesCheck:
         checker.feed(rows)
     since = scope.since if known.begins_at is None else max(known.begins_at, scope.since or 0)
     remarks = shelf.remarks(series, Span(scope.since or 0, now if scope.until is None else scope.until))
-    return checker.done(since=since, until=scope.until, covered=known.covered, more=tuple(remarks))
+    return checker.done(
+        since=since, until=scope.until, covered=known.covered, retired=known.retired, more=tuple(remarks)
+    )
 
 
 def _pairs(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:

@@ -46,12 +46,14 @@ _REMEMBERED = {
 class Known:
     """What is known of a series beside its rows.
 
-    ``covered`` is the ledger, None where there is none; ``derived`` is the part of it that was rolled up here;
-    ``begins_at`` is the proved start of history, None if nobody probed it.
+    ``covered`` is the ledger, None where there is none; ``derived`` is the part of it that was rolled up here, and
+    ``retired`` the part that retention has dropped; ``begins_at`` is the proved start of history, None if nobody probed
+    it.
     """
 
     covered: Spans | None = None
     derived: Spans = field(default_factory=Spans)
+    retired: Spans = field(default_factory=Spans)
     begins_at: UtcMs | None = None
 
 
@@ -96,7 +98,7 @@ class PostgresShelf:
     def known(self, series: Series) -> Known:
         """As the ledger said when the series were listed: what is stored since then stands in the rows as well."""
         entry = self._entries[series]
-        return Known(covered=entry.spans, derived=entry.derived, begins_at=entry.begins_at)
+        return Known(covered=entry.spans, derived=entry.derived, retired=entry.retired, begins_at=entry.begins_at)
 
     def rows(self, series: Series, since: UtcMs | None, until: UtcMs | None) -> Iterator[CandleRows]:
         """Whatever stands in the table, a piece of time after the other."""
@@ -145,7 +147,7 @@ class PostgresShelf:
         if row[0] is not None:
             first, last = series.timeframe.floor(to_ms(row[0])), series.timeframe.close_of(to_ms(row[1]))
             stored.append(Span(first, last))
-        return (self._entries[series].spans | Spans(stored)).hull
+        return (self._entries[series].held | Spans(stored)).hull
 
     def _names(self, series: Series) -> dict[str, Any]:
         return {"instrument_id": self._entries[series].instrument_id, "timeframe": series.timeframe.name}

@@ -121,7 +121,7 @@ INSERT INTO chandlery.coverage AS ledger (instrument_id, timeframe, spans, deriv
 VALUES (%(instrument_id)s, %(timeframe)s, %(spans)s, %(derived)s)
     ON CONFLICT (instrument_id, timeframe) DO UPDATE
    SET spans = ledger.spans + excluded.spans, derived = ledger.derived - excluded.spans + excluded.derived,
-       updated_at = now(), last_error = NULL
+       retired = ledger.retired - excluded.spans, updated_at = now(), last_error = NULL
 
 -- name: extend_coverages
 -- The same for many series in one statement.
@@ -130,7 +130,7 @@ SELECT *
   FROM unnest(%(instruments)s::integer[], %(timeframes)s::text[], %(spans)s::tstzmultirange[])
     ON CONFLICT (instrument_id, timeframe) DO UPDATE
    SET spans = ledger.spans + excluded.spans, derived = ledger.derived - excluded.spans,
-       updated_at = now(), last_error = NULL
+       retired = ledger.retired - excluded.spans, updated_at = now(), last_error = NULL
 
 -- name: made_of
 -- Which coarser series have derived bars that contain a part of these known spans of a finer one.
@@ -164,7 +164,7 @@ VALUES (%(instrument_id)s, %(timeframe)s, %(error)s)
 -- name: all_series
 -- Every series with its ledger; only what has been asked for stands here, so it is small.
 SELECT instrument.exchange, instrument.symbol, coverage.timeframe, instrument.id, coverage.spans,
-       coverage.begins_at, coverage.updated_at, coverage.last_error, coverage.derived
+       coverage.begins_at, coverage.updated_at, coverage.last_error, coverage.derived, coverage.retired
   FROM chandlery.coverage
   JOIN chandlery.instrument ON instrument.id = coverage.instrument_id
  ORDER BY instrument.exchange, instrument.symbol, coverage.timeframe
@@ -172,7 +172,7 @@ SELECT instrument.exchange, instrument.symbol, coverage.timeframe, instrument.id
 -- name: series_rows
 -- First and last open time, candles, those of them that are rows; sealed spans, those of them without rows, their bytes.
 SELECT least(stored.first, sealed.first), greatest(stored.last, sealed.last), stored.rows + sealed.candles_without_rows,
-       stored.rows, sealed.spans, sealed.spans_without_rows, sealed.bytes
+       stored.rows, sealed.spans, sealed.spans_without_rows, sealed.spans_archived, sealed.bytes
   FROM (
     SELECT min(open_time) AS first, max(open_time) AS last, count(*) AS rows
       FROM {table}
@@ -180,6 +180,7 @@ SELECT least(stored.first, sealed.first), greatest(stored.last, sealed.last), st
   ) AS stored, (
     SELECT min(first_open_time) AS first, max(last_open_time) AS last, count(*) AS spans,
            count(*) FILTER (WHERE NOT rows_kept) AS spans_without_rows,
+           count(*) FILTER (WHERE data IS NULL) AS spans_archived,
            coalesce(sum(candles) FILTER (WHERE NOT rows_kept), 0)::bigint AS candles_without_rows,
            coalesce(sum(octet_length(data)), 0)::bigint AS bytes
       FROM chandlery.sealed

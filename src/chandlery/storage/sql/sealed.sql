@@ -20,7 +20,8 @@ SELECT wanted.number, starts_at, ends_at
  WHERE starts_at < %(end)s AND ends_at > %(start)s
 
 -- name: read_segment
-SELECT candles, first_open_time, last_open_time, bounds, checksums, checksum, data
+SELECT candles, first_open_time, last_open_time, bounds, checksums, checksum, data,
+       archive_file, archive_bytes, archive_sha256
   FROM chandlery.sealed
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND starts_at = %(start)s
 
@@ -55,14 +56,15 @@ UPDATE chandlery.sealed SET rows_kept = false
 
 -- name: forget_coverage
 UPDATE chandlery.coverage
-   SET spans = spans - %(bars)s::tstzmultirange, derived = derived - %(bars)s::tstzmultirange
+   SET spans = spans - %(bars)s::tstzmultirange, derived = derived - %(bars)s::tstzmultirange,
+       retired = retired - %(bars)s::tstzmultirange
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
 -- name: segments
 -- For the Arrow reader: what is sealed of several series in [start, end), series by series, in order. {data} is all of
 -- it or some pieces, of which nothing else leaves the disk.
 SELECT wanted.number, starts_at, ends_at, first_open_time, last_open_time, candles, checksum, bounds, checksums,
-       rows_kept, {data}
+       rows_kept, data IS NULL AS archived, archive_file, archive_bytes, archive_sha256, {data}
   FROM unnest({instruments}::integer[], {timeframes}::text[]) WITH ORDINALITY
            AS wanted (instrument_id, timeframe, number)
   JOIN chandlery.sealed USING (instrument_id, timeframe)

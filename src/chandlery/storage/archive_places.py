@@ -1,0 +1,122 @@
+"""Where archived files are: a folder, or a bucket of a store that speaks S3.
+
+A file is named by its path or by ``s3://bucket/key``. The store's address, region and keys come from the environment,
+under the names that every S3 program knows: AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from chandlery.errors import ConfigurationError, StorageError
+
+_S3 = "s3://"
+_CONNECT_TIMEOUT_S, _REQUEST_TIMEOUT_S, _ATTEMPTS = 5, 30, 3
+
+
+def place_of(text: str) -> str:
+    """An absolute path, or ``s3://bucket/prefix``, without a slash at the end. Raises ConfigurationError."""
+    if "://" not in text:
+        if not text.strip():
+            raise ConfigurationError("the archive has no name.", hint="Give a folder, or s3://bucket/prefix.")
+        return str(Path(text).expanduser().resolve())
+    parts = urlsplit(text)
+    if f"{parts.scheme}://" != _S3 or not parts.netloc or parts.query or parts.fragment:
+        raise ConfigurationError("the archive is neither a folder nor like s3://bucket/prefix.")
+    if "@" in parts.netloc:
+        raise ConfigurationError(
+            "the archive's address holds a login.", hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead."
+        )
+    return text.rstrip("/")
+
+
+def put(file: str, data: bytes) -> None:
+    """Write a file whole or not at all: in a folder aside first, in S3 a file appears whole. Raises StorageError."""
+    try:
+        if file.startswith(_S3):
+            with _bucket_store().open_output_stream(file.removeprefix(_S3)) as stream:
+                stream.write(data)
+        else:
+            _put_aside(Path(file), data)
+    except OSError as error:
+        raise StorageError(f"{file} cannot be written: {_reason(error)}", hint=_next_step(file)) from error
+
+
+def fetch(file: str, at_most: int) -> bytes:
+    """The bytes of a file, of which it has no more than ``at_most``. Raises StorageError."""
+    try:
+        with _opened(file) as stream:
+            data: bytes = stream.read(at_most + 1)
+    except FileNotFoundError as error:
+        raise StorageError(f"{file} is not there.", hint=_next_step(file)) from error
+    except OSError as error:
+        raise StorageError(f"{file} cannot be read: {_reason(error)}", hint=_next_step(file)) from error
+    return data
+
+
+def _opened(file: str) -> Any:
+    if file.startswith(_S3):
+        return _bucket_store().open_input_file(file.removeprefix(_S3))
+    return Path(file).open("rb")
+
+
+def _put_aside(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with new.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(path)
+        _flush_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Only then does the name outlive a crash, and the database may rely on it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _bucket_store() -> Any:
+    variables = os.environ
+    address = variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL") or ""
+    return _s3(address, variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or "us-east-1")
+
+
+@functools.cache
+def _s3(address: str, region: str) -> Any:
+    from pyarrow import fs
+
+    parts = urlsplit(address)
+    where = {"endpoint_override": parts.netloc, "scheme": parts.scheme or "https"} if parts.netloc else {}
+    return fs.S3FileSystem(
+        region=region,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        request_timeout=_REQUEST_TIMEOUT_S,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+        **where,
+    )
+
+
+def _reason(error: OSError) -> str:
+    return f"{error.strerror or error}".rstrip(".") + "."
+
+
+def _next_step(file: str) -> str:
+    if file.startswith(_S3):
+        return "Look at AWS_ENDPOINT_URL, AWS_REGION, the keys, and whether the store can be reached."
+    return (
+        "Look whether the disk is mounted, and at the permissions. If files were moved: chandlery archive NEW-FOLDER."
+    )
