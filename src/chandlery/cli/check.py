@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, BaseUrl, Config, Since, Until, settings_from
+from chandlery.cli.options import AsJson, BaseUrl, Config, Since, Until, complete_timeframes, settings_from
 from chandlery.cli.screen import note
 
 if TYPE_CHECKING:
@@ -54,7 +53,10 @@ def register(app: typer.Typer) -> None:
 def check(
     symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols, or one CSV file.")] = None,
     timeframe: Annotated[
-        str | None, typer.Option("--timeframe", "-t", help="Only these: 1m,1h,1d. A file's own: 1m.")
+        str | None,
+        typer.Option(
+            "--timeframe", "-t", autocompletion=complete_timeframes, help="Only these: 1m,1h,1d. A file's own: 1m."
+        ),
     ] = None,
     since: Since = None,
     until: Until = None,
@@ -143,6 +145,8 @@ def _check_file(path: Path, scope: Scope, columns: str | None) -> Report:
 
 
 def _check_store(settings: Settings, scope: Scope, compare: int, repair: bool) -> tuple[Report, Repaired | None]:
+    import asyncio
+
     from chandlery.cli.check_report import Repaired
     from chandlery.services import error_log
     from chandlery.services.check import new_doubts
@@ -162,6 +166,8 @@ def _check_store(settings: Settings, scope: Scope, compare: int, repair: bool) -
 
 
 def _look(settings: Settings, shelf: Shelf, scope: Scope, compare: int) -> Report:
+    import asyncio
+
     from chandlery.services.check import check
 
     report = check(shelf, scope, lambda: time.time_ns() // 1_000_000, _watch)

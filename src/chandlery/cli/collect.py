@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +17,14 @@ from chandlery.cli.options import (
     MetricsPort,
     Since,
     Until,
+    complete_timeframes,
     settings_from,
 )
 from chandlery.cli.screen import complain, day, duration, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
+    import asyncio
+
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services.collect import Collector, Follower, SeriesReport, Wanted
     from chandlery.services.metrics.measuring import Unmeasured
@@ -60,7 +62,10 @@ def collect(
     symbols: Annotated[
         list[str] | None, typer.Argument(help="Symbols: BTC-USDT, BTC-USDT-SWAP, BTC/USDT:USDT.")
     ] = None,
-    timeframe: Annotated[str | None, typer.Option("--timeframe", "-t", help="One or several: 1m,1h,1d.")] = None,
+    timeframe: Annotated[
+        str | None,
+        typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="One or several: 1m,1h,1d."),
+    ] = None,
     roll_up_from: Annotated[
         str | None, typer.Option("--from", help="Make coarser candles of this timeframe's, where it is stored whole.")
     ] = None,
@@ -105,6 +110,8 @@ def collect(
 
 def run_collection(settings: Settings, *, as_json: bool = False) -> int:
     """Collect as the settings say, with progress on the screen; the exit code."""
+    import asyncio
+
     from chandlery.errors import ConfigurationError
     from chandlery.services import error_log
     from chandlery.services.metrics.measuring import measuring
@@ -167,6 +174,8 @@ async def _collect(settings: Settings, output: Output, told: Unmeasured) -> tupl
 
 def stop_on_signals(collector: Collector | Follower) -> asyncio.Event:
     """The first Ctrl-C or SIGTERM stops cleanly, a second one at once; the event tells whether one came."""
+    import asyncio
+
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 
 import typer
@@ -29,6 +28,8 @@ def register(app: typer.Typer) -> None:
 
 def doctor(base_url: BaseUrl = None, json: AsJson = False, config: Config = None) -> int:
     """Check configuration, database, disk, clock and exchange; say what to do about each that is not well."""
+    import asyncio
+
     from chandlery.services.doctor import diagnose
 
     checks = asyncio.run(diagnose(settings_from(config, data_collection__base_url=base_url)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, Since, settings_from
+from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
 from chandlery.cli.screen import console, note, say, table, write_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ A file a series, such as exported/{file}; each appears when it is whole. Times a
 
 Folder = Annotated[Path, typer.Argument(help="Where to; it is made if it is not there.")]
 Symbols = Annotated[list[str] | None, typer.Argument(help="Which symbols; all if none is named.")]
-Timeframes = Annotated[str | None, typer.Option("--timeframe", "-t", help="Only these: 1m,1h,1d.")]
+Timeframes = Annotated[
+    str | None, typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="Only these: 1m,1h,1d.")
+]
 Until = Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")]
 Exchange = Annotated[str | None, typer.Option(help="Whose candles; those of all exchanges if not given.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]

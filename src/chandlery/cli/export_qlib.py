@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, Since, settings_from
+from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
 from chandlery.cli.screen import console, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def register(app: typer.Typer) -> None:
 def qlib(
     folder: Annotated[Path, typer.Argument(help="The folder to make or to bring up to date.")],
     symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols.")] = None,
-    timeframe: Annotated[str | None, typer.Option("--timeframe", "-t", help="Only these: 1m,1h,1d.")] = None,
+    timeframe: Annotated[
+        str | None, typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="Only these: 1m,1h,1d.")
+    ] = None,
     since: Since = None,
     until: Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")] = None,
     exchange: Annotated[str | None, typer.Option(help="Whose candles, if several exchanges have a symbol.")] = None,

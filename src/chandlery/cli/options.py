@@ -10,6 +10,15 @@ import typer
 if TYPE_CHECKING:
     from chandlery.settings import Settings
 
+
+def complete_timeframes(incomplete: str) -> list[str]:
+    """What the shell offers behind ``--timeframe``, also behind a comma: ``1m,1h`` for ``1m,1``."""
+    from chandlery.domain.timeframe import TIMEFRAMES
+
+    before, comma, begun = incomplete.rpartition(",")
+    return [before + comma + name for name in TIMEFRAMES if name.startswith(begun)]
+
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The configuration file; otherwise ./config/workflow.json if it exists."),

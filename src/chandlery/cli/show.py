@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chandlery.cli.options import AsJson, Config, Since, settings_from
+from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
 from chandlery.cli.screen import console, moment, note, table, write_json
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def show(
     symbol: Annotated[str, typer.Argument(help="A symbol, such as BTC-USDT.")],
-    timeframe: Annotated[str, typer.Option("--timeframe", "-t", help="Such as 1m, 1h or 1d.")] = "1m",
+    timeframe: Annotated[
+        str, typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="Such as 1m, 1h or 1d.")
+    ] = "1m",
     since: Since = None,
     until: Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")] = None,
     last: Annotated[int, typer.Option(min=0, help="Only the newest N; 0 shows all.")] = 20,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import BaseUrl, Config, MetricsHost, MetricsPort, settings_from
+from chandlery.cli.options import BaseUrl, Config, MetricsHost, MetricsPort, complete_timeframes, settings_from
 from chandlery.cli.screen import note, write_json_line
 
 if TYPE_CHECKING:
@@ -47,7 +46,10 @@ def stream(
     symbols: Annotated[
         list[str] | None, typer.Argument(help="Symbols: BTC-USDT, BTC-USDT-SWAP, BTC/USDT:USDT.")
     ] = None,
-    timeframe: Annotated[str | None, typer.Option("--timeframe", "-t", help="One or several: 1m,1h,1d.")] = None,
+    timeframe: Annotated[
+        str | None,
+        typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="One or several: 1m,1h,1d."),
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="Complete each series from here on; otherwise from its newest stored candle.")
     ] = None,
@@ -73,6 +75,8 @@ def stream(
 
 def run_stream(settings: Settings, *, since_ms: int | None = None, as_json: bool = False) -> int:
     """Stream as the settings say, with a live table on the screen; the exit code."""
+    import asyncio
+
     from chandlery.errors import ConfigurationError
     from chandlery.services import error_log
     from chandlery.services.metrics.measuring import measuring
@@ -120,6 +124,8 @@ async def _stream(
 
 def _stop_on_signals(recorder: Recorder, shown: LiveTable) -> None:
     """The first Ctrl-C or SIGTERM stops cleanly, a second one at once."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     asked = False
 
