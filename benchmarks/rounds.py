@@ -15,21 +15,32 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way of doing it: ``run`` is timed, ``prepare`` is not; ``against`` names the way it is compared with."""
+    """One way of doing it: ``run`` is timed, ``prepare`` is not; ``against`` names the way it is compared with.
+
+    ``rows`` is how many candles ``run`` handles: slow ways are given fewer, and compared by the candle. ``ours`` marks
+    what this project made.
+    """
 
     name: str
     run: Callable[[], object]
     prepare: Callable[[], object] = _nothing
     against: str
+    rows: int
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long a way took, a figure a round, and what it was compared with in the same rounds."""
+    """How long a way took for its ``rows``, a figure a round; ``seconds_against`` is what it was compared with.
+
+    The latter took as long for ``rows_against`` candles, in the same rounds.
+    """
 
     name: str
     rows: int
     against: str
+    ours: bool = False
+    rows_against: int
     seconds: list[float] = field(default_factory=list)
     seconds_against: list[float] = field(default_factory=list)
 
@@ -39,19 +50,21 @@ class Timing:
         return self.rows / statistics.median(self.seconds)
 
     @property
-    def spread(self) -> tuple[float, float]:
-        """Rows a second in the slowest and the fastest round."""
-        return self.rows / max(self.seconds), self.rows / min(self.seconds)
-
-    @property
     def ratio(self) -> float:
-        """How many times as fast as ``against``: the median of the rounds' own ratios."""
-        return statistics.median(a / b for a, b in zip(self.seconds_against, self.seconds, strict=True))
+        """How many times as fast a candle is as by ``against``: the median of the rounds' own ratios."""
+        ratios = (a / b for a, b in zip(self.seconds_against, self.seconds, strict=True))
+        return statistics.median(ratios) * self.rows / self.rows_against
+
+    def ms_for(self, rows: int) -> tuple[float, float, float]:
+        """Milliseconds for so many candles: median, fastest and slowest round."""
+        scale = 1000 * rows / self.rows
+        return statistics.median(self.seconds) * scale, min(self.seconds) * scale, max(self.seconds) * scale
 
 
-def timed(ways: Sequence[Way], *, rows: int, rounds: int) -> list[Timing]:
+def timed(ways: Sequence[Way], *, rounds: int) -> list[Timing]:
     """Run every way once a round; each round begins with the next way."""
     seconds: dict[str, list[float]] = {way.name: [] for way in ways}
+    rows = {way.name: way.rows for way in ways}
     for number in range(rounds):
         first = number % len(ways)
         for way in (*ways[first:], *ways[:first]):
@@ -59,8 +72,10 @@ def timed(ways: Sequence[Way], *, rows: int, rounds: int) -> list[Timing]:
     return [
         Timing(
             name=way.name,
-            rows=rows,
+            rows=way.rows,
             against=way.against,
+            ours=way.ours,
+            rows_against=rows[way.against],
             seconds=seconds[way.name],
             seconds_against=seconds[way.against],
         )

@@ -19,12 +19,12 @@ SERIES_OF_MANY = 10
 
 def one_series(rows: int) -> CandleBatch:
     """Minutes of one instrument."""
-    return _candles("BTC-USDT", rows, seed=0)
+    return candles_from("BTC-USDT", START, rows, seed=0)
 
 
 def many_series(rows: int) -> list[CandleBatch]:
     """As many minutes of each of ten instruments as make ``rows`` together."""
-    return [_candles(f"MADE{n}-USDT", rows // SERIES_OF_MANY, seed=n) for n in range(1, SERIES_OF_MANY + 1)]
+    return [candles_from(f"MADE{n}-USDT", START, rows // SERIES_OF_MANY, seed=n) for n in range(1, SERIES_OF_MANY + 1)]
 
 
 def records_of(batches: list[CandleBatch]) -> list[dict[str, Any]]:
@@ -38,7 +38,8 @@ def records_of(batches: list[CandleBatch]) -> list[dict[str, Any]]:
     return records
 
 
-def _candles(symbol: str, count: int, seed: int) -> CandleBatch:
+def candles_from(symbol: str, start: UtcMs, count: int, *, seed: int) -> CandleBatch:
+    """So many minutes of one instrument, at least one."""
     series = Series("okx", symbol, TIMEFRAMES["1m"])
     rng = np.random.default_rng(seed)
     close = np.round(30_000 * np.exp(np.cumsum(rng.normal(0, 0.0005, count))), 1)
@@ -47,7 +48,7 @@ def _candles(symbol: str, count: int, seed: int) -> CandleBatch:
     return CandleBatch.of(
         series,
         {
-            "open_time": series.timeframe.grid(Span(START, series.timeframe.shift(START, count))),
+            "open_time": series.timeframe.grid(Span(start, series.timeframe.shift(start, count))),
             "open": open_,
             "high": np.round(np.maximum(open_, close) + rng.exponential(5, count), 1),
             "low": np.round(np.minimum(open_, close) * (1 - rng.exponential(0.0002, count)), 1),

@@ -21,13 +21,19 @@ SERVER_VARIABLE = "CHANDLERY_DATABASE_URL"
 @contextlib.contextmanager
 def new_database() -> Iterator[str]:
     """The connection string of an empty database, which is dropped at the end."""
-    with _server() as server:
-        name = f"chandlery_benchmark_{uuid.uuid4().hex[:8]}"
-        _administer(server, "CREATE DATABASE {}", name)
-        try:
-            yield make_conninfo(server, dbname=name)
-        finally:
-            _administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+    with _server() as server, database_on(server) as conninfo:
+        yield conninfo
+
+
+@contextlib.contextmanager
+def database_on(server: str) -> Iterator[str]:
+    """The same, on the server of this connection string."""
+    name = f"chandlery_benchmark_{uuid.uuid4().hex[:8]}"
+    _administer(server, "CREATE DATABASE {}", name)
+    try:
+        yield make_conninfo(server, dbname=name)
+    finally:
+        _administer(server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @contextlib.contextmanager

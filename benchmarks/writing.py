@@ -1,15 +1,17 @@
-"""The ways in: the two doors for users beside what PostgreSQL itself can take, into the same tables.
+"""The ways in: our two doors for users and the import, beside what PostgreSQL and other libraries offer.
 
-*Straight COPY* sends a stream that was encoded beforehand into the timeframe's table, one COPY a series, and does
-nothing else: no checking, no comparing with what is stored, no ledger. It is the most that this server takes.
-*Staging* sends the same stream into a temporary table, and from there with INSERT ... ON CONFLICT into the real one.
+All fill the same tables. *Straight COPY* sends a stream that was encoded beforehand into the timeframe's table, one
+COPY a series, and does nothing else: no checking, no comparing with what is stored, no ledger. It is the most that this
+server takes. *Staging* sends the same stream into a temporary table, and from there with INSERT ... ON CONFLICT into
+the real one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -17,6 +19,7 @@ from psycopg import errors
 
 from benchmarks.rounds import Timing, Way, timed
 from benchmarks.samples import many_series, one_series, records_of
+from benchmarks.writing_others import STRAIGHT_ONE, other_ways
 from chandlery.domain.candle import CandleBatch
 from chandlery.services.bulk_import.given import Told, find_sources
 from chandlery.services.bulk_import.run import Manner, import_sources
@@ -29,7 +32,6 @@ from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sources.archives import Source
 from chandlery.storage.sql import query
 
-STRAIGHT_ONE = "straight COPY, one series"
 STRAIGHT_MANY = "straight COPY, ten series"
 
 _BLOCK_BYTES = 1 << 20
@@ -50,25 +52,32 @@ class DifferentTables(Exception):
 def write_timings(storage: PostgreSQLStorage, conninfo: str, *, rows: int, rounds: int) -> list[Timing]:
     """Time all ways in, after one round that shows that they leave equal tables and makes the partitions."""
     with psycopg.connect(conninfo, autocommit=True) as connection, tempfile.TemporaryDirectory() as folder:
-        ways = _ways(storage, connection, rows, Path(folder))
+        clear = partial(_clear, connection)
+        ways = [
+            *_one_series(storage, connection, clear, one_series(rows), Path(folder)),
+            *other_ways(storage, conninfo, clear, rows),
+            *_many_series(storage, connection, clear, rows),
+        ]
         check_equal(ways, connection)
-        timings = timed(ways, rows=rows, rounds=rounds)
-        _clear(connection)
+        timings = timed(ways, rounds=rounds)
+        clear()
         return timings
 
 
-def _ways(storage: PostgreSQLStorage, connection: psycopg.Connection, rows: int, folder: Path) -> list[Way]:
-    one, many = one_series(rows), many_series(rows)
-    frame, records = candles_frame(one), records_of(many)
-    one_encoded, many_encoded = _encoded(storage, [one]), _encoded(storage, many)
-
-    def clear() -> None:
-        _clear(connection)
+def _one_series(
+    storage: PostgreSQLStorage,
+    connection: psycopg.Connection,
+    clear: Callable[[], None],
+    batch: CandleBatch,
+    folder: Path,
+) -> list[Way]:
+    frame = candles_frame(batch)
+    encoded = _encoded(storage, [batch])
+    sources = [_csv_file(folder, batch)]
+    way = partial(Way, rows=len(batch), against=STRAIGHT_ONE)
 
     def save() -> None:
-        storage.save_ohlcv_data(frame, one.series.symbol, one.series.timeframe.name)
-
-    sources = [_csv_file(folder, one)]
+        storage.save_ohlcv_data(frame, batch.series.symbol, batch.series.timeframe.name)
 
     def import_file() -> None:
         import_sources(storage, sources, Told(), Manner())
@@ -78,20 +87,23 @@ def _ways(storage: PostgreSQLStorage, connection: psycopg.Connection, rows: int,
         save()
 
     return [
-        Way(name="save_ohlcv_data, one series", run=save, prepare=clear, against=STRAIGHT_ONE),
-        Way(name=STRAIGHT_ONE, run=lambda: _copy(connection, one_encoded), prepare=clear, against=STRAIGHT_ONE),
-        Way(
-            name="staging, one series", run=lambda: _stage(connection, one_encoded), prepare=clear, against=STRAIGHT_ONE
-        ),
-        Way(name="import of a CSV file", run=import_file, prepare=clear, against=STRAIGHT_ONE),
-        Way(name="the same save again", run=save, prepare=save_once, against=STRAIGHT_ONE),
-        Way(
-            name="bulk_insert, ten series",
-            run=lambda: storage.bulk_insert(records),
-            prepare=clear,
-            against=STRAIGHT_MANY,
-        ),
-        Way(name=STRAIGHT_MANY, run=lambda: _copy(connection, many_encoded), prepare=clear, against=STRAIGHT_MANY),
+        way(name="save_ohlcv_data, one series", run=save, prepare=clear, ours=True),
+        way(name=STRAIGHT_ONE, run=lambda: _copy(connection, encoded), prepare=clear),
+        way(name="staging, one series", run=lambda: _stage(connection, encoded), prepare=clear),
+        way(name="import of a CSV file", run=import_file, prepare=clear, ours=True),
+        way(name="the same save again", run=save, prepare=save_once, ours=True),
+    ]
+
+
+def _many_series(
+    storage: PostgreSQLStorage, connection: psycopg.Connection, clear: Callable[[], None], rows: int
+) -> list[Way]:
+    batches = many_series(rows)
+    records, encoded = records_of(batches), _encoded(storage, batches)
+    way = partial(Way, rows=rows, against=STRAIGHT_MANY, prepare=clear)
+    return [
+        way(name="bulk_insert, ten series", run=lambda: storage.bulk_insert(records), ours=True),
+        way(name=STRAIGHT_MANY, run=lambda: _copy(connection, encoded)),
     ]
 
 
@@ -139,12 +151,15 @@ def _clear(connection: psycopg.Connection) -> None:
 
 
 def check_equal(ways: Sequence[Way], connection: psycopg.Connection) -> None:
-    """Run every way once; raises DifferentTables if those compared with the same one do not store the same."""
-    left: dict[str, tuple[str, object]] = {}
+    """Run every way once; raises DifferentTables if those compared with the same one do not store the same.
+
+    Ways that are given fewer candles are compared with one another.
+    """
+    left: dict[tuple[str, int], tuple[str, object]] = {}
     for way in ways:
         way.prepare()
         way.run()
         digest = connection.execute(_DIGEST).fetchall()
-        other, expected = left.setdefault(way.against, (way.name, digest))
+        other, expected = left.setdefault((way.against, way.rows), (way.name, digest))
         if digest != expected:
             raise DifferentTables(f"{way.name} and {other} left different tables.")

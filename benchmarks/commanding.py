@@ -1,4 +1,7 @@
-"""``chandlery collect`` with the same arguments; its last line is the most memory it ever held, in bytes."""
+"""``chandlery`` with the same arguments; its last line is the most memory it ever held, in bytes.
+
+A second number is that of the largest program that it started.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,12 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def child_peak_bytes() -> int:
+    """The highest resident memory of the largest program that this one started, 0 if it started none."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
 if __name__ == "__main__":
-    exit_code = main(["collect", *sys.argv[1:]])
-    print(peak_bytes())
+    exit_code = main(sys.argv[1:])
+    print(peak_bytes(), child_peak_bytes())
     sys.exit(exit_code)
