@@ -151,3 +151,7 @@ def test_a_dump_from_elsewhere_needs_trust(shell: Shell, storage: PostgreSQLStor
     assert refused.code == 2
     assert "--i-trust-this-backup" in refused.err
     assert "Restored 0 candles" in shell.run(*asked_for, "--i-trust-this-backup").out
+    storage.catalog.ensure("okx", "BTC-USDT")
+    refused = shell.run(*asked_for, "--i-trust-this-backup")
+    assert refused.code == 2
+    assert "is not empty" in refused.err

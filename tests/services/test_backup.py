@@ -138,6 +138,24 @@ def test_everything_comes_back_to_the_last_bit(
         assert restored.get_candles("BTC-USDT", "30m").quote_volume[0] == 1e300 / 3
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_in_the_archive_alone_is_known_again_without_being_read(
+    full: PostgreSQLStorage, shelf: Shelf, new_database: Callable[..., str], form: Form
+) -> None:
+    """Its file stands outside of the database, may be far away, and is no part of a backup."""
+    with psycopg.connect(full.database.conninfo) as connection:
+        connection.execute(
+            "UPDATE chandlery.sealed SET data = NULL, archive_file = '/nowhere/1.parquet', archive_bytes = 7,"
+            " archive_sha256 = 'abc', archived_at = now() WHERE NOT rows_kept"
+        )
+    target = new_database(empty=True)
+    restore(back_up(full, shelf, form), target)
+    assert contents(target).series == contents(full.database.conninfo).series
+    with psycopg.connect(target) as connection:
+        found = connection.execute("SELECT archive_file, archive_bytes FROM chandlery.sealed WHERE data IS NULL")
+        assert found.fetchall() == [("/nowhere/1.parquet", 7)]
+
+
 def test_a_verification_restores_both_forms_and_is_remembered(dump: Backup, portable: Backup) -> None:
     for backup in (dump, portable):
         assert backup.verdict is None

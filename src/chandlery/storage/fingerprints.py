@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
@@ -26,15 +27,16 @@ from chandlery.storage.pgtime import to_ms, to_spans
 from chandlery.storage.sealed import SealedSeries, sealing_units
 from chandlery.storage.sql import query
 
-Kept = Literal["rows", "both", "segment"]
-"""As rows, as rows and a segment, or as a segment alone."""
-EVER = Span(-62_135_596_800_000, 253_402_300_800_000 - 1)
-"""All that a calendar holds."""
+Kept = Literal["rows", "both", "segment", "archive"]
+"""As rows, as rows and a segment, as a segment alone, or as a file outside of the database alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitPrint:
-    """The candles of a series that open in ``span``, what is sealed as one: a month below 1h, a year below 1d."""
+    """The candles of a series that open in ``span``, what is sealed as one: a month below 1h, a year below 1d.
+
+    ``sha256`` is their fingerprint; that of the file where they are in the archive alone.
+    """
 
     span: Span
     candles: int
@@ -129,7 +131,7 @@ def table_print(connection: psycopg.Connection, name: str, columns: tuple[str, .
 
 
 def unit_candles(connection: psycopg.Connection, of: SeriesPrint, unit: UnitPrint) -> CandleBatch:
-    """The candles behind a fingerprint. Raises DamagedDataError."""
+    """The candles behind a fingerprint, unless they are in the archive alone. Raises DamagedDataError."""
     held = SealedSeries(connection, of.instrument_id, of.series)
     return held.candles(unit.span) if unit.kept == "segment" else held.rows(unit.span)
 
@@ -162,32 +164,25 @@ class _Found:
         )
 
     def _units(self, connection: psycopg.Connection) -> Iterator[UnitPrint]:
-        held = SealedSeries(connection, self.instrument_id, self.series)
-        sealed = {one.span: one.rows_kept for one in held.spans(EVER)}
+        sealed = {row[0]: row for row in connection.execute(query("sealed_units"), self._key)}
         statement = query("unit_fingerprints", table=table_of(self.series.timeframe))
-        for start, candles, first, last, sha256 in connection.execute(statement, self._key):
+        for start, *values in connection.execute(statement, self._key):
             span = unit_of(self.series.timeframe, to_ms(start))
-            yield UnitPrint(
-                span=span,
-                candles=candles,
-                first=to_ms(first),
-                last=to_ms(last),
-                sha256=sha256,
-                kept="both" if span in sealed else "rows",
-            )
-        for span in (span for span, rows_kept in sealed.items() if not rows_kept):
-            yield _segment_print(span, held.candles(span))
+            yield _unit_print(span, *values, kept="both" if start in sealed else "rows")
+        held = SealedSeries(connection, self.instrument_id, self.series)
+        for start, end, rows_kept, candles, first, last, archived in sealed.values():
+            if not rows_kept:
+                span = Span(to_ms(start), to_ms(end))
+                sha256 = archived or fingerprint(held.candles(span))
+                yield _unit_print(span, candles, first, last, sha256, kept="archive" if archived else "segment")
 
     @property
     def _key(self) -> dict[str, Any]:
         return {"instrument_id": self.instrument_id, "timeframe": self.series.timeframe.name}
 
 
-def _segment_print(span: Span, candles: CandleBatch) -> UnitPrint:
-    first, last = int(candles.open_time[0]), int(candles.open_time[-1])
-    return UnitPrint(
-        span=span, candles=len(candles), first=first, last=last, sha256=fingerprint(candles), kept="segment"
-    )
+def _unit_print(span: Span, candles: int, first: datetime, last: datetime, sha256: str, *, kept: Kept) -> UnitPrint:
+    return UnitPrint(span=span, candles=candles, first=to_ms(first), last=to_ms(last), sha256=sha256, kept=kept)
 
 
 def _all_series(connection: psycopg.Connection) -> list[_Found]:

@@ -44,20 +44,23 @@ def create_backup(
         else:
             clients = fitting(held.server, folders)
             contents = _dumped_contents(held, clients, draft.folder, jobs, on_series)
-        manifest = Manifest(
-            form=form,
-            made_at=now,
-            database=database.name,
-            versions=Versions(
-                program=metadata.version("chandlery"),
-                schema=schema_status(database).applied or "",
-                server=held.connection.info.parameter_status("server_version") or "",
-                pg_dump=None if clients is None else clients.version,
-            ),
-            contents=contents,
-            files=sums(draft.folder),
+        versions = Versions(
+            program=metadata.version("chandlery"),
+            schema=schema_status(database).applied or "",
+            server=held.connection.info.parameter_status("server_version") or "",
+            pg_dump=None if clients is None else clients.version,
         )
-        write_manifest(manifest, draft.folder)
+        write_manifest(
+            Manifest(
+                form=form,
+                made_at=now,
+                database=database.name,
+                versions=versions,
+                contents=contents,
+                files=sums(draft.folder),
+            ),
+            draft.folder,
+        )
     return draft.backup
 
 

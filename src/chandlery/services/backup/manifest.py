@@ -78,16 +78,16 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         if path.stat().st_size > _LARGEST:
-            raise StorageError(f"{path} is too large for a manifest.")
+            raise StorageError(f"{path} is too large for a manifest.", hint=_ANOTHER)
         text, checksum = path.read_bytes(), (folder / CHECKSUM).read_bytes()
     except OSError as error:
-        raise StorageError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        raise StorageError(f"{error.filename} cannot be read: {error.strerror}.", hint=_ANOTHER) from error
     if checksum != f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n".encode():
-        raise StorageError(f"{path} is damaged: it does not have the checksum in {CHECKSUM}.")
+        raise StorageError(f"{path} is damaged: it does not have the checksum in {CHECKSUM}.", hint=_ANOTHER)
     try:
         return _from_json(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(f"{path} cannot be understood: {error!r}.") from error
+        raise StorageError(f"{path} cannot be understood: {error!r}.", hint=_ANOTHER) from error
 
 
 def _as_json(manifest: Manifest) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The portable form: candles as Parquet files of doubles, every other table as lines of JSON; no pg_restore needed.
 
-A file holds what is sealed as one, a month below 1h. What was sealed is sealed again when it comes back.
+A file holds what is sealed as one, a month below 1h. What was sealed is sealed again when it comes back; of what is in
+the archive alone, the name of its file comes back.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -39,6 +41,8 @@ from chandlery.storage.sql import query
 
 NOT_PORTABLE = frozenset({"sealed", "schema_version"})
 """Tables that are made anew: segments of the candles, and the schema's revision by the program that restores."""
+_ARCHIVED = "sealed"
+_ALONE_THERE = sql.SQL("chandlery.sealed WHERE data IS NULL")
 _ROWS_AT_ONCE = 5_000
 
 
@@ -54,15 +58,18 @@ def write_portable(connection: psycopg.Connection, contents: Contents, folder: P
     """Write what ``contents`` lists, each file of candles proved by its fingerprint. Raises DamagedDataError."""
     for of in contents.series:
         on_series(of.series)
-        for unit in of.units:
+        for unit in _in_files(of):
             path = folder / unit_path(of.series, unit.span)
             write_file(path, "parquet", [unit_candles(connection, of, unit)])
             if fingerprint(read_parquet(path, of.series)) != unit.sha256:
                 raise DamagedDataError(f"{of.series} does not come back from {path.name} as it is stored.")
     (folder / "tables").mkdir()
     for table in plain_tables(connection):
+        path = folder / f"tables/{table.name}.jsonl"
         if table.name in contents.tables:
-            _write_table(connection, table, folder / f"tables/{table.name}.jsonl")
+            _write_rows(connection, table.columns, table.identifier, path)
+        elif table.name == _ARCHIVED:
+            _write_rows(connection, [name for name in table.columns if name != "data"], _ALONE_THERE, path)
 
 
 def restore_portable(database: Database, folder: Path, manifest: Manifest, on_series: OnSeries) -> None:
@@ -77,12 +84,16 @@ def restore_portable(database: Database, folder: Path, manifest: Manifest, on_se
     with unhurried(database) as connection:
         known = {table.name: table for table in plain_tables(connection)}
         # instruments first, because others refer to them
-        for name in sorted(manifest.contents.tables, key=lambda name: (name != "instrument", name)):
-            columns = manifest.contents.tables[name].columns
-            _load_table(connection, known[name], columns, folder / f"tables/{name}.jsonl")
+        for name in sorted([*manifest.contents.tables, _ARCHIVED], key=lambda name: (name != "instrument", name)):
+            _load_rows(connection, known[name], folder / f"tables/{name}.jsonl")
         for of in manifest.contents.series:
             on_series(of.series)
             _load_candles(connection, of, folder)
+
+
+def _in_files(of: SeriesPrint) -> list[UnitPrint]:
+    """What has a file here."""
+    return [unit for unit in of.units if unit.kept != "archive"]
 
 
 def _guard(database: Database, series: Series, span: Span) -> None:
@@ -93,7 +104,7 @@ def _load_candles(connection: psycopg.Connection, of: SeriesPrint, folder: Path)
     held = SealedSeries(connection, of.instrument_id, of.series)
     held.lock()
     held.mind_segments()
-    for unit in of.units:
+    for unit in _in_files(of):
         _load_unit(held, of, unit, folder)
 
 
@@ -110,20 +121,22 @@ def _load_unit(held: SealedSeries, of: SeriesPrint, unit: UnitPrint, folder: Pat
         held.seal(unit.span, candles)
 
 
-def _write_table(connection: psycopg.Connection, table: PlainTable, path: Path) -> None:
+def _write_rows(connection: psycopg.Connection, columns: Sequence[str], rows: sql.Composable, path: Path) -> None:
     """A line a row, in no order. Doubles come back to the last bit: PostgreSQL writes as many digits as that takes."""
-    statement = query("rows_as_json", columns=_columns(table.columns), table=table.identifier)
     with path.open("w", encoding="utf-8") as file, connection.cursor(name="backup") as cursor:
         cursor.itersize = _ROWS_AT_ONCE
-        cursor.execute(statement)
+        cursor.execute(query("rows_as_json", columns=_columns(columns), table=rows))
         file.writelines(f"{line}\n" for (line,) in cursor)
 
 
-def _load_table(connection: psycopg.Connection, table: PlainTable, columns: Sequence[str], path: Path) -> None:
-    statement = query("load_json", table=table.identifier, columns=_columns(columns))
+def _load_rows(connection: psycopg.Connection, table: PlainTable, path: Path) -> None:
+    """Columns that are not in the file have been added since, and get their defaults."""
     for lines in _some_lines(path):
+        written = json.loads(lines[0]).keys()
+        columns = _columns([name for name in table.columns if name in written])
+        statement = query("load_json", table=table.identifier, columns=columns)
         connection.execute(statement, {"rows": f"[{','.join(lines)}]"})
-    for column in set(table.identities) & set(columns):
+    for column in table.identities:
         numbering = query("continue_numbering", column=sql.Identifier(column), table=table.identifier)
         connection.execute(numbering, {"table": table.identifier.as_string(), "column": column})
 

@@ -54,16 +54,18 @@ def put_back(backup: Backup, database: Database, folders: Sequence[Path], on_ser
             f"the backup has schema {manifest.versions.schema}, this program knows {head()}.",
             hint="Install the newer chandlery.",
         )
-    _leave_nothing(database)
     if manifest.form == "portable":
+        _leave_nothing(database)
         restore_portable(database, backup.folder, manifest, on_series)
-        return
+    else:
+        _restore_dump(backup, database, folders)
+
+
+def _restore_dump(backup: Backup, database: Database, folders: Sequence[Path]) -> None:
+    made_by = int((backup.manifest.versions.pg_dump or "0").split(".")[0])
     with unhurried(database) as connection:
-        clients = fitting(
-            connection.info.server_version // 10_000,
-            folders,
-            made_by=int((manifest.versions.pg_dump or "0").split(".")[0]),
-        )
+        clients = fitting(connection.info.server_version // 10_000, folders, made_by=made_by)
+        _leave_nothing(database)
         clients.restore(connection, backup.folder / DUMP)
         connection.execute(query("close_definer_functions"))
     apply_schema(database)

@@ -38,6 +38,13 @@ SELECT instrument.id, instrument.exchange, instrument.symbol, coverage.timeframe
   FROM chandlery.coverage
   JOIN chandlery.instrument ON instrument.id = coverage.instrument_id
 
+-- name: sealed_units
+-- What is sealed of a series; of what is in the archive alone the SHA-256 of the file there, NULL of all else.
+SELECT starts_at, ends_at, rows_kept, candles, first_open_time, last_open_time,
+       CASE WHEN data IS NULL THEN archive_sha256 END
+  FROM chandlery.sealed
+ WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+
 -- name: unit_fingerprints
 -- The rows of a series by the spans that are sealed as one: how many, the first, the last, and the SHA-256 of their
 -- binary values in order of time.
