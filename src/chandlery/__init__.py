@@ -25,6 +25,7 @@ from chandlery.errors import (
 
 if TYPE_CHECKING:
     from chandlery.services.check.tables import check_frame
+    from chandlery.services.drawing.chart import chart
     from chandlery.services.live.iterate import LiveCandle, live
     from chandlery.services.opening import open_storage
     from chandlery.services.save_klines import save_klines
@@ -46,6 +47,7 @@ _LAZY = {
     "PostgresConfig": "chandlery.storage.config",
     "SaveResult": "chandlery.storage.writer",
     "Settings": "chandlery.settings",
+    "chart": "chandlery.services.drawing.chart",
     "check_frame": "chandlery.services.check.tables",
     "listen": "chandlery.storage.announcements",
     "live": "chandlery.services.live.iterate",
@@ -72,6 +74,7 @@ __all__ = [
     "SaveResult",
     "Settings",
     "StorageError",
+    "chart",
     "check_frame",
     "listen",
     "live",

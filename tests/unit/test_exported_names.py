@@ -28,6 +28,7 @@ NAMES = [
     "SaveResult",
     "Settings",
     "StorageError",
+    "chart",
     "check_frame",
     "listen",
     "live",

@@ -23,6 +23,10 @@ NOT_CODE = (
     "chandlery/py.typed",
     "chandlery/storage/sql/queries.sql",
     *(
+        f"chandlery/web/static/{file.relative_to(REPOSITORY / 'src/chandlery/web/static')}"
+        for file in (REPOSITORY / "src/chandlery/web/static").rglob("*.*")
+    ),
+    *(
         f"chandlery/storage/migrations/versions/{file.name}"
         for file in (REPOSITORY / "src/chandlery/storage/migrations/versions").glob("*.sql")
     ),

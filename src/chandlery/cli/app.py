@@ -9,15 +9,17 @@ import typer
 from chandlery.cli import (
     archive,
     backup,
+    chart,
     check,
     collect,
     demo,
     doctor,
     export,
     import_,
-    schema,
     retain,
+    schema,
     seal,
+    serve,
     show,
     simulate,
     status,
@@ -38,6 +40,8 @@ app = typer.Typer(
 collect.register(app)
 stream.register(app)
 show.register(app)
+chart.register(app)
+serve.register(app)
 status.register(app)
 import_.register(app)
 check.register(app)
@@ -56,9 +60,17 @@ _FIRST_STEPS = """[bold]chandlery[/] keeps OKX candles in PostgreSQL and proves 
 First steps:
   chandlery demo                                      try it without a network or a database
   chandlery collect BTC-USDT --since 2024-01-01       collect 1m candles into the embedded PostgreSQL
-  chandlery show BTC-USDT                             look at the newest ones
   chandlery status                                    what is stored, and what is missing
-  chandlery --help                                    all commands
+  chandlery chart BTC-USDT                            the newest candles in the terminal
+  chandlery serve                                     charts and a coverage map in the browser
+
+And then:
+  chandlery stream BTC-USDT                           store candles as they close
+  chandlery check                                     look for gaps, broken rows, outages
+  chandlery export parquet FOLDER                     files for others; also csv, arrow, freqtrade, qlib
+  chandlery backup create                             a backup, while collecting goes on
+  chandlery doctor                                    what is wrong, and what to do about it
+  chandlery --help                                    all commands; --install-completion for the Tab key
 
 A server of your own: set CHANDLERY_DATABASE_URL=postgresql://user@host/database"""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,9 @@ def demo() -> int:
         code = run_collection(settings)
     _show(settings)
     say(
-        "\nThese candles are made up. To do it for real, with a network:\n\n"
+        "\nTo see them in the browser, as a chart:\n\n"
+        f"  CHANDLERY_DATA_FOLDER={shlex.quote(str(settings.data.folder))} {program()} serve\n\n"
+        "These candles are made up. To do it for real, with a network:\n\n"
         f"  {program()} collect BTC-USDT --timeframe 1m --since 2024-01-01\n\n"
         "and into a server of your own, before that:\n\n"
         "  export CHANDLERY_DATABASE_URL=postgresql://user@host/database"

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
 from chandlery.services.metrics.measuring import Unmeasured
 from chandlery.settings import Settings
 from chandlery.storage.database import DatabaseOptions
@@ -51,6 +53,28 @@ def open_storage(settings: Settings, *, exchange: str | None = None, apply: bool
         if config is None and apply:  # nobody else decides about our own server
             apply_schema(storage.database)
         yield storage
+
+
+@contextlib.contextmanager
+def open_reading_storage(settings: Settings) -> Iterator[PostgreSQLStorage]:
+    """The same on connections that only read, which the server itself sees to.
+
+    Raises SchemaError also where there is no schema yet.
+    """
+    from chandlery.storage.schema import require_schema
+
+    with open_storage(settings) as storage:
+        read_only = _read_only(storage.database.conninfo)
+        with PostgreSQLStorage(read_only, storage.database.options) as reading:
+            require_schema(reading.database, create=False)
+            yield reading
+
+
+def _read_only(conninfo: str) -> str:
+    known = conninfo_to_dict(conninfo)
+    options = f"{known.get('options') or ''} -c default_transaction_read_only=on".strip()
+    # a session that only reads counts as read-only, so every server of several would be passed over
+    return make_conninfo(conninfo, options=options, target_session_attrs="any")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -57,15 +58,33 @@ class RunLog:
 
     def newest(self) -> RunEntry | None:
         """The latest collection, if there was any."""
-        row: Any = self._database.transact(lambda connection: connection.execute(query("newest_run")).fetchone())
-        if row is None:
-            return None
-        started_at, finished_at, command, pages, inserted, unchanged, revised, rejected, outcome = row
-        return RunEntry(
-            started_at=to_ms(started_at),
-            finished_at=None if finished_at is None else to_ms(finished_at),
-            command=command,
-            pages=pages,
-            result=SaveResult(inserted=inserted, unchanged=unchanged, revised=revised, rejected=rejected),
-            outcome=outcome,
-        )
+        return next(iter(self.newest_of(1)), None)
+
+    def newest_of(self, count: int) -> list[RunEntry]:
+        """The latest collections, the newest first."""
+
+        def look(connection: psycopg.Connection) -> list[Any]:
+            return connection.execute(query("newest_runs"), {"count": count}).fetchall()
+
+        return [_entry(*row) for row in self._database.transact(look)]
+
+
+def _entry(
+    started_at: datetime,
+    finished_at: datetime | None,
+    command: str,
+    pages: int,
+    inserted: int,
+    unchanged: int,
+    revised: int,
+    rejected: int,
+    outcome: str | None,
+) -> RunEntry:
+    return RunEntry(
+        started_at=to_ms(started_at),
+        finished_at=None if finished_at is None else to_ms(finished_at),
+        command=command,
+        pages=pages,
+        result=SaveResult(inserted=inserted, unchanged=unchanged, revised=revised, rejected=rejected),
+        outcome=outcome,
+    )

@@ -249,8 +249,8 @@ UPDATE chandlery.run
        revised = %(revised)s, rejected = %(rejected)s, outcome = %(outcome)s
  WHERE id = %(id)s
 
--- name: newest_run
+-- name: newest_runs
 SELECT started_at, finished_at, command, pages, inserted, unchanged, revised, rejected, outcome
   FROM chandlery.run
  ORDER BY id DESC
- LIMIT 1
+ LIMIT %(count)s
