@@ -84,6 +84,12 @@ def _is_web_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _for_the_textfile_collector(value: Path) -> Path:
+    if value.suffix != ".prom":
+        raise ValueError("it should be a file that ends in .prom, for others are not looked at")
+    return value
+
+
 def _as_pause(value: object) -> float | None:
     """Seconds as a number, or text with a unit; 0 is none."""
     if value is None:
@@ -351,7 +357,7 @@ class MetricsSettings(_Section):
 
     port: Annotated[Count, Field(le=65_535)] | None = None
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    file: Folder | None = None
+    file: Annotated[Folder, AfterValidator(_for_the_textfile_collector)] | None = None
 
 
 class Settings(_Section):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ from chandlery.exchange.okx.rest import OkxSource
 from chandlery.exchange.okx.session import EventKind, ExchangeEvent
 from chandlery.exchange.okx.settings import Endpoint, OkxSettings
 from chandlery.services.metrics import database
-from chandlery.services.metrics.database import DatabaseFigures
+from chandlery.services.metrics.database import DatabaseFigures, chosen_series
 from chandlery.services.metrics.measured import Measured
 from chandlery.services.metrics.measuring import measuring
 from chandlery.services.opening import open_output
@@ -66,7 +68,7 @@ def always_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def figures_of(conninfo: str, now: int = START) -> tuple[DatabaseFigures, CollectorRegistry]:
     registry = CollectorRegistry()
-    figures = DatabaseFigures(Database(conninfo), lambda _: True, lambda: now)
+    figures = DatabaseFigures(Database(conninfo), chosen_series(Settings()), lambda: now)
     registry.register(figures)
     return figures, registry
 
@@ -190,6 +192,15 @@ def test_only_the_series_that_are_collected_here_count(storage: PostgreSQLStorag
     assert value(samples, "chandlery_series", timeframe="1m") == 1
     assert value(samples, "chandlery_worst_series_info", timeframe="1m", symbol="ETH-USDT") == 1
     assert value(samples, "chandlery_series", timeframe="1h") is None
+
+
+def test_who_is_not_measured_loads_nothing_for_it() -> None:
+    program = (
+        "import sys; from chandlery.services.metrics.measuring import measuring; from chandlery.settings import Settings\n"
+        "with measuring(Settings()) as told: pass\n"
+        "sys.exit('prometheus_client' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_a_file_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:

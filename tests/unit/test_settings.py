@@ -144,6 +144,7 @@ def test_a_date_as_the_end_includes_its_day() -> None:
         ("database.supported_intervals", "1m,60min", "Use one of 1m"),
         ("database.retention_days", "forever", "integer"),
         ("database.ssl_mode", "maybe", "'verify-full'"),
+        ("metrics.file", "metrics.txt", ".prom"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_place_itself_and_what_is_permitted(

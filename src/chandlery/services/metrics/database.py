@@ -17,18 +17,16 @@ from prometheus_client.registry import Collector
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs
 from chandlery.errors import DatabaseError
 from chandlery.services.metrics import catalogue
-from chandlery.services.metrics.freshness import Freshness, SeriesState, freshness, state_of
+from chandlery.services.metrics.freshness import Freshness, freshness
 from chandlery.services.metrics.scrape import family, single
 from chandlery.services.opening import okx_settings
-from chandlery.storage.catalog import Catalog
-from chandlery.storage.coverage import Ledger
 from chandlery.storage.database import Database
+from chandlery.storage.series_states import ChosenSeries, SeriesState, series_states
 from chandlery.storage.sizes import Sizes, sizes
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
 
-    from chandlery.domain.instrument import Series
     from chandlery.settings import Settings
 
 KEPT_S = 15.0
@@ -38,29 +36,19 @@ _WAIT_S = 1.0
 _SILENT_S = 5.0
 """A question that is open for longer means that the database is away."""
 
-Chosen = Callable[["Series"], bool]
 
-
-def chosen_series(settings: Settings) -> Chosen:
-    """Whether a series is one that this process keeps up to date; without configured symbols every series counts."""
+def chosen_series(settings: Settings) -> ChosenSeries:
+    """The series that this process keeps up to date; without configured symbols every series."""
     wanted = settings.data_collection
     exchange = okx_settings(settings).exchange
-
-    def chosen(series: Series) -> bool:
-        return (
-            series.exchange == exchange
-            and series.symbol in wanted.symbols
-            and series.timeframe.name in wanted.timeframes
-        )
-
-    return chosen if wanted.symbols else lambda _: True
+    return ChosenSeries(exchange=exchange, symbols=wanted.symbols, timeframes=wanted.timeframes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
     """One answer of the database, and when it came, in seconds of the monotonic clock."""
 
-    states: tuple[SeriesState, ...]
+    states: list[SeriesState]
     sizes: dict[Timeframe, Sizes]
     at_s: float
 
@@ -68,11 +56,10 @@ class _Known:
 class DatabaseFigures(Collector):
     """Freshness of the chosen series, and sizes; the last known ones while the database is away."""
 
-    def __init__(self, database: Database, chosen: Chosen, now: Callable[[], UtcMs]) -> None:
+    def __init__(self, database: Database, chosen: ChosenSeries, now: Callable[[], UtcMs]) -> None:
         """``now`` gives UTC milliseconds."""
         options = replace(database.options, pool_size=1, max_overflow=0, patience_s=0.0)
         self._database = Database(database.conninfo, options)
-        self._ledger = Ledger(self._database, Catalog(self._database))
         self._chosen = chosen
         self._now = now
         self._lock = threading.Lock()
@@ -115,7 +102,7 @@ class DatabaseFigures(Collector):
 
     def _ask(self, answered: threading.Event) -> None:
         try:
-            states = tuple(state_of(entry) for entry in self._ledger.entries() if self._chosen(entry.series))
+            states = series_states(self._database, self._chosen)
             found = sizes(self._database, list(TIMEFRAMES.values()))
             self._known = _Known(states=states, sizes=found, at_s=time.monotonic())
             self._answered = True
