@@ -7,7 +7,6 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= auto
 BENCH ?= --growth 10 --memory
 FUZZ ?= --cases 100000
-FUZZ ?= --cases 100000
 DRILL ?= --seeds 200 --outage 10 120 --day
 
 .DEFAULT_GOAL := help
@@ -50,14 +49,6 @@ bench: $(VENV)/.bench  ## Compare the ways in and out of PostgreSQL, in one run;
 
 drill: $(VENV)/.dev  ## Faults at random on database and exchange; about 25 minutes; DRILL="--seeds 5" is short
 	PYTHONPATH=tests $(BIN)/python -m drill $(DRILL)
-
-fuzz: $(VENV)/.dev  ## 100,000 hostile candles at every way in; a minute or two; FUZZ="--cases 5000 --seed 2" is short
-	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
-
-audit:  ## Ask the package index which of the locked dependencies have known weaknesses
-	$(PYTHON) -m venv .venv-audit
-	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/audit/requirements.txt
-	.venv-audit/bin/python tests/audit/check_audit.py requirements/run.txt requirements/dev.txt
 
 fuzz: $(VENV)/.dev  ## 100,000 hostile candles at every way in; a minute or two; FUZZ="--cases 5000 --seed 2" is short
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
