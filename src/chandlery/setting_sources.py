@@ -53,7 +53,10 @@ def config_file(chosen: Path | None, environ: Mapping[str, str]) -> Path | None:
         path = chosen if chosen is not None else Path(str(named)).expanduser()
         if not path.exists():
             asked_by = "the command line" if chosen is not None else CONFIG_VARIABLE
-            raise ConfigurationError(f"the configuration file {path} that {asked_by} names does not exist.")
+            raise ConfigurationError(
+                f"the configuration file {path} that {asked_by} names does not exist.",
+                hint="Correct the path, or name none: every setting has a default.",
+            )
         return path
     standard = (PROJECT_FILE, platformdirs.user_config_path("chandlery", appauthor=False) / "workflow.json")
     return next((path for path in standard if path.exists()), None)
@@ -115,7 +118,9 @@ def _unknown(place: str, name: str, known: Iterable[str]) -> ConfigurationError:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise ConfigurationError(f"{path} has more than {LARGEST_FILE:,} bytes, which no configuration has.")
+            raise ConfigurationError(
+                f"{path} has more than {LARGEST_FILE:,} bytes, which no configuration has.", hint="Name the right file."
+            )
         document = json.loads(
             path.read_text(encoding="utf-8-sig"),
             object_pairs_hook=_without_duplicates(path),
@@ -125,9 +130,13 @@ def _read_json(path: Path) -> dict[str, Any]:
         where = f"{path}, line {error.lineno}, column {error.colno}"
         raise ConfigurationError(f"{where}: {error.msg}.", hint="The file must be JSON; comments are not.") from error
     except (UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path} is not a JSON text: {error}.") from error
+        raise ConfigurationError(
+            f"{path} is not a JSON text: {error}.", hint="Save it as UTF-8, or name the right file."
+        ) from error
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}.", hint="Look at the path and its permissions."
+        ) from error
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path} is not a JSON object of sections.", hint='Begin with {"data": {...}}.')
     return document

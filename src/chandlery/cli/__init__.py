@@ -36,5 +36,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         complain(str(error))
         return exit_code_of(error)
     except TyperException as error:
-        complain(f"{error.format_message().rstrip('.')}. Try: chandlery --help")
+        context = getattr(error, "ctx", None)
+        complain(_wrong_usage(error.format_message(), context.command_path if context else "chandlery"))
         return ExitCode.USAGE
+
+
+def _wrong_usage(said: str, command: str) -> str:
+    """Typer's message and pydantic's in one sentence; a group without its command has shown its help already."""
+    what = said.strip().replace("Input should", "it should").rstrip(".?") or "a command has to follow"
+    return f"{what}. Try: {command} --help"

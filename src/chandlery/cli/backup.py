@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.options import AsJson, Config, examples, settings_from
 from chandlery.cli.screen import complain, console, duration, moment, say, size, table, write_json
 from chandlery.errors import ConfigurationError, StorageError
 
@@ -61,7 +61,9 @@ def _before() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@app.command()
+@app.command(
+    epilog=examples("chandlery backup create", "chandlery backup create --portable --folder /mnt/other-disk/candles")
+)
 def create(
     portable: Annotated[
         bool, typer.Option("--portable", help="Parquet and JSON for any program, instead of a pg_dump.")
@@ -95,7 +97,7 @@ def create(
         )
 
 
-@app.command(name="list")
+@app.command(name="list", epilog=examples("chandlery backup list", "chandlery backup list --json"))
 def list_(folder: Folder = None, json: AsJson = False, config: Config = None) -> None:
     """List the backups, the oldest first."""
     shelf = _shelf(settings_from(config, backup__folder=folder))
@@ -111,7 +113,9 @@ def list_(folder: Folder = None, json: AsJson = False, config: Config = None) ->
         console.print(shown)
 
 
-@app.command()
+@app.command(
+    epilog=examples("chandlery backup verify", "chandlery backup verify latest --folder /mnt/other-disk/candles")
+)
 def verify(
     name: Name = "latest", folder: Folder = None, trust: Trust = False, json: AsJson = False, config: Config = None
 ) -> int:
@@ -134,7 +138,7 @@ def verify(
     return ExitCode.INCOMPLETE if wrong else ExitCode.COMPLETE
 
 
-@app.command()
+@app.command(epilog=examples("chandlery backup restore latest"))
 def restore(
     name: Name, folder: Folder = None, trust: Trust = False, json: AsJson = False, config: Config = None
 ) -> None:
@@ -152,7 +156,7 @@ def restore(
         say(f"Restored {held.candles:,} candles of {len(held.contents.series):,} series; all are as they were.")
 
 
-@app.command()
+@app.command(epilog=examples("chandlery backup prune --keep-last 3 --dry-run"))
 def prune(
     keep_last: Annotated[int | None, typer.Option(help="Keep so many of the newest.")] = None,
     keep_daily: Annotated[int | None, typer.Option(help="Keep the newest of so many days that have one.")] = None,

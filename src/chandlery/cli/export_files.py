@@ -87,7 +87,9 @@ def _wanted(
     start = None if since is None else parse_bound(since, "start")
     end = None if until is None else parse_bound(until, "end") + 1
     if start is not None and end is not None and start >= end:
-        raise DataValidationError(f"the start {since!r} is later than the end {until!r}.")
+        raise DataValidationError(
+            f"the start {since!r} is later than the end {until!r}.", hint="Swap them, or leave one out."
+        )
     return Wanted(
         symbols=symbols or (), timeframes=[timeframe(name) for name in names], exchange=exchange, start=start, end=end
     )

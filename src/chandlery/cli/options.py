@@ -19,6 +19,11 @@ def complete_timeframes(incomplete: str) -> list[str]:
     return [before + comma + name for name in TIMEFRAMES if name.startswith(begun)]
 
 
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The configuration file; otherwise ./config/workflow.json if it exists."),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.options import AsJson, Config, examples, settings_from
 from chandlery.cli.screen import say, write_json
 
 EXAMPLES = """
@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(epilog=examples("chandlery schema apply"))
 def apply(config: Config = None) -> None:
     """Bring the tables to this program's version; safe to repeat, and to run twice at once."""
     from chandlery.services.opening import open_storage
@@ -44,7 +44,7 @@ def apply(config: Config = None) -> None:
         say(f"The schema went from {before.applied or 'nothing'} to revision {after.applied}.")
 
 
-@app.command()
+@app.command(epilog=examples("chandlery schema status", "chandlery schema status --json"))
 def status(json: AsJson = False, config: Config = None) -> int:
     """Compare the tables' version with this program's; exit code 1 if they differ."""
     from chandlery.services.opening import open_storage
@@ -63,7 +63,7 @@ def status(json: AsJson = False, config: Config = None) -> int:
     return ExitCode.INCOMPLETE if found.pending or found.too_new else ExitCode.COMPLETE
 
 
-@app.command()
+@app.command(epilog=examples("chandlery schema roles --print", "chandlery schema roles --apply"))
 def roles(
     owner: Annotated[str, typer.Option(help="Who changes the schema, seals and drops.")] = "chandlery_owner",
     writer: Annotated[str, typer.Option(help="Who collects and imports.")] = "chandlery_writer",

@@ -96,6 +96,7 @@ _BY_CLASS: dict[str, Failure] = {
         FailureClass.CORRUPTION, "The server reports damaged data: look into its log, check with pg_amcheck."
     ),
 }
+_UNREACHED = "Start the server or correct database.url; chandlery doctor looks closer."
 _PROGRAM = _lasting(FailureClass.PROGRAM, "This is a fault of chandlery; please report it.")
 
 
@@ -169,7 +170,7 @@ def translated(error: psycopg.Error, *, broken: bool, phase: Phase) -> DatabaseE
         kind = SchemaError
     return kind(
         _sentence(error, failure, phase),
-        hint=failure.hint,
+        hint=failure.hint or (_UNREACHED if phase is Phase.CONNECT else ""),
         sqlstate=state_of(error, phase),
         transient=failure.transient,
         kind=failure.kind.value,

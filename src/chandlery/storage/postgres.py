@@ -288,7 +288,9 @@ def _span(start_date: Bound | None, end_date: Bound | None) -> Span:
     start = 0 if start_date is None else _parsed(start_date, "start")
     end = _FAR_FUTURE_MS if end_date is None else _parsed(end_date, "end") + 1
     if start >= end:
-        raise DataValidationError(f"the start {start_date!r} is later than the end {end_date!r}.")
+        raise DataValidationError(
+            f"the start {start_date!r} is later than the end {end_date!r}.", hint="Swap them, or leave one out."
+        )
     return Span(start, end)
 
 

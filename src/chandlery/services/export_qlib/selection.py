@@ -49,7 +49,9 @@ class Selection:
         start = None if since is None else parse_bound(since, "start")
         end = None if until is None else parse_bound(until, "end") + 1
         if start is not None and end is not None and start >= end:
-            raise DataValidationError(f"the start {since!r} is later than the end {until!r}.")
+            raise DataValidationError(
+                f"the start {since!r} is later than the end {until!r}.", hint="Swap them, or leave one out."
+            )
         bars = [timeframe(name) for name in timeframes]
         return cls(symbols=symbols, timeframes=bars, since=start, until=end, exchange=exchange)
 

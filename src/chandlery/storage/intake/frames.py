@@ -52,7 +52,9 @@ def rows_from_frame(frame: pd.DataFrame, series: Series) -> FrameRows:
     cannot be read are rejected; a frame that cannot be understood as a whole raises DataValidationError.
     """
     if not isinstance(frame, pd.DataFrame):
-        raise DataValidationError(f"expected a pandas DataFrame, not {type(frame).__name__}.")
+        raise DataValidationError(
+            f"expected a pandas DataFrame, not {type(frame).__name__}.", hint="Lists of dicts go to bulk_insert."
+        )
     if not len(frame) and not len(frame.columns):
         frame = pd.DataFrame({spellings[0]: [] for spellings in SPELLINGS.values()})
     frame = _with_time_column(frame)

@@ -95,7 +95,10 @@ def _columns(records: list[Any]) -> _Columns:
 def _columns_of_many_shapes(records: list[Any]) -> _Columns:
     for number, kind in enumerate(map(type, records)):
         if not issubclass(kind, Mapping):
-            raise DataValidationError(f"record number {number} is a {kind.__name__}, not a dict.")
+            raise DataValidationError(
+                f"record number {number} is a {kind.__name__}, not a dict.",
+                hint="A frame has frame.to_dict('records').",
+            )
     shapes: dict[frozenset[Any], dict[str, str] | DataValidationError] = {}
     refused: dict[int, str] = {}
     accepted: list[tuple[int, dict[str, str]]] = []

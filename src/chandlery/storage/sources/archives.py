@@ -80,7 +80,7 @@ def _members(path: Path) -> list[str]:
             )
         names = [info.filename for info in infos if info.filename.lower().endswith(".csv")]
     if not names:
-        raise DataValidationError(f"{path} has no CSV file in it.")
+        raise DataValidationError(f"{path} has no CSV file in it.", hint="Name files or zips of CSV files.")
     return names
 
 

@@ -66,7 +66,9 @@ def text_blocks(stream: Stream, name: str) -> Iterator[bytes]:
         data = rest + data
         end = data.rfind(b"\n") + 1
         if not end and len(data) >= BLOCK_BYTES:
-            raise DataValidationError(f"{name} has no line end in {len(data):,} bytes: it is no CSV file.")
+            raise DataValidationError(
+                f"{name} has no line end in {len(data):,} bytes: it is no CSV file.", hint="Convert it to CSV first."
+            )
         rest = data[end:]
         if end:
             yield data[:end]
