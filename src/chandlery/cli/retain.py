@@ -110,7 +110,7 @@ def _tell(settings: Settings, steps: list[Step], done: RetentionReport | None) -
         _draw(steps)
         return
     for step in steps:
-        if step.action == "keep":
+        if step.action == "keep" and not step.holds_newest:
             complain(f"{step.series} {day(step.unit.start)} stays: {step.why}.")
     say(
         f"Dropped {done.rows:,} rows, {done.partitions:,} partitions whole, and {done.segments:,} segments"

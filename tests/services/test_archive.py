@@ -1,0 +1,200 @@
+"""Archived months are read like all others, by us and by DuckDB; what cannot be read is an error, never a hole."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from candles import START, candles, changed, series
+from chandlery.domain.candle import CandleBatch
+from chandlery.domain.span import Span
+from chandlery.errors import ConfigurationError, DamagedDataError, StorageError
+from chandlery.services.archive import Archiver, ArchiveReport
+from chandlery.services.retention import Keeper, policy_of
+from chandlery.services.seal import Sealer, SealReport
+from chandlery.storage.archive_places import place_of
+from chandlery.storage.delivery import Delivery
+from chandlery.storage.postgres import PostgreSQLStorage
+from chandlery.storage.sealed import identical
+from s3_server import bucket
+
+__all__ = ["bucket"]
+
+ROOT = Path(__file__).resolve().parents[2]
+DAY = 86_400_000
+FIRST = START + 305 * DAY
+"""2024-11-01 UTC."""
+EVER = Span(0, 4_102_444_800_000)
+HALF_HOURS = series(interval="30m")
+
+
+@pytest.fixture
+def months(storage: PostgreSQLStorage) -> CandleBatch:
+    """Two sealed months in half hours and a day, with unknown quote volumes and a hole."""
+    batch = candles(HALF_HOURS, 62 * 48, start=FIRST)
+    quote = np.where(np.arange(len(batch)) % 7 == 0, np.nan, batch.quote_volume)
+    batch = CandleBatch.of(batch.series, {**batch.columns(), "quote_volume": quote})
+    covered = batch.runs()
+    batch = batch.take(np.arange(len(batch)) % 500 != 3)
+    storage.writer.write([Delivery(batch=batch, covered=covered)])
+    sealer = Sealer(storage)
+    for entry in sealer.entries():
+        sealer.seal(entry, before=EVER.end)
+    return batch
+
+
+def archive(storage: PostgreSQLStorage, place: str | Path) -> ArchiveReport:
+    archiver = Archiver(storage, str(place))
+    reports = [archiver.archive(entry, before=EVER.end) for entry in storage.ledger.entries()]
+    return sum(reports, ArchiveReport())
+
+
+def leave_to_archive(storage: PostgreSQLStorage) -> None:
+    """All that is archived lives there alone."""
+    keeper = Keeper(storage, policy_of({}, {"30m": 1}, None, None), EVER.end)
+    keeper.run(keeper.plan())
+
+
+def everything(storage: PostgreSQLStorage) -> CandleBatch:
+    return storage.reader.candles(HALF_HOURS, EVER)
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.parquet"))
+
+
+def test_a_folder_of_files_holds_what_is_stored_to_the_last_bit(
+    storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path
+) -> None:
+    report = archive(storage, tmp_path)
+    assert (report.files, report.candles) == (2, len(months) - 48)
+    names = [str(path.relative_to(tmp_path)) for path in files_of(tmp_path)]
+    where = "exchange=okx/timeframe=30m/symbol=BTC-USDT"
+    assert names == [f"{where}/2024-11.parquet", f"{where}/2024-12.parquet"]
+    assert report.bytes == sum(path.stat().st_size for path in files_of(tmp_path))
+    leave_to_archive(storage)
+    assert identical(everything(storage), months)
+
+
+def test_a_bucket_does_as_well(storage: PostgreSQLStorage, months: CandleBatch, bucket: str) -> None:
+    assert archive(storage, bucket).files == 2
+    leave_to_archive(storage)
+    assert identical(everything(storage), months)
+    part = Span(FIRST + 10 * DAY + 1, FIRST + 40 * DAY)
+    inside = (months.open_time >= part.start) & (months.open_time < part.end)
+    assert identical(storage.reader.candles(HALF_HOURS, part), months.take(inside))
+    table = storage.reader.read([HALF_HOURS], part, ["close"])
+    assert np.array_equal(table.rows["close"].to_numpy(), months.close[inside])
+
+
+def test_archiving_again_writes_nothing(storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path) -> None:
+    archive(storage, tmp_path)
+    written = [path.stat().st_mtime_ns for path in files_of(tmp_path)]
+    assert archive(storage, tmp_path) == ArchiveReport(known=2)
+    assert [path.stat().st_mtime_ns for path in files_of(tmp_path)] == written
+
+
+def test_an_archive_can_be_moved(storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path) -> None:
+    archive(storage, tmp_path / "old")
+    leave_to_archive(storage)
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(StorageError, match=r"is not there\. Look whether the disk is mounted.*chandlery archive"):
+        everything(storage)
+    assert archive(storage, tmp_path / "new") == ArchiveReport(known=2)
+    assert identical(everything(storage), months)
+
+
+def test_a_changed_byte_is_never_read(storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path) -> None:
+    archive(storage, tmp_path)
+    leave_to_archive(storage)
+    path = files_of(tmp_path)[1]
+    data = bytearray(path.read_bytes())
+    data[1_000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedDataError, match=r"BTC-USDT 30m from 2024-12-01 are damaged.*SHA-256"):
+        everything(storage)
+    november = Span(FIRST, FIRST + 30 * DAY)
+    assert len(storage.reader.candles(HALF_HOURS, november)), "the other month is whole"
+
+
+def test_a_damaged_file_is_no_reason_to_drop_the_segment(
+    storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path
+) -> None:
+    archive(storage, tmp_path)
+    for path in files_of(tmp_path):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedDataError):
+        leave_to_archive(storage)
+    assert identical(everything(storage), months)
+
+
+def test_a_store_out_of_reach_is_an_error_that_says_what_to_do(
+    storage: PostgreSQLStorage, months: CandleBatch, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive(storage, bucket)
+    leave_to_archive(storage)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StorageError, match=r"s3://candles/okx.* cannot be read: .*Look at AWS_ENDPOINT_URL"):
+        everything(storage)
+
+
+def test_a_write_to_an_archived_month_brings_it_back_first(
+    storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path
+) -> None:
+    archive(storage, tmp_path)
+    leave_to_archive(storage)
+    same = storage.writer.write([Delivery(batch=months, covered=months.runs())])
+    assert (same.inserted, same.revised) == (0, 0)
+    revised = changed(months, slice(5, 6))
+    assert storage.writer.write([Delivery(batch=revised, covered=revised.runs())]).revised == 1
+    for path in files_of(tmp_path)[:1]:
+        path.unlink()  # nobody relies on it any more
+    assert identical(everything(storage), revised)
+
+
+def test_archived_months_are_unsealed_like_others(
+    storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path
+) -> None:
+    archive(storage, tmp_path)
+    leave_to_archive(storage)
+    sealer = Sealer(storage)
+    report = sum((sealer.unseal(entry, EVER) for entry in sealer.entries()), SealReport())
+    assert report.candles == len(months) - 48
+    for path in files_of(tmp_path):
+        path.unlink()
+    assert identical(everything(storage), months)
+
+
+def test_duckdb_reads_the_folder_with_the_line_of_the_documentation(
+    storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import duckdb
+
+    archive(storage, tmp_path / "archive")
+    archived = months.take(months.open_time < FIRST + 61 * DAY)
+    line = re.search(r"^SELECT .*read_parquet\('archive.*$", (ROOT / "docs/retention.md").read_text(), re.MULTILINE)
+    assert line is not None
+    monkeypatch.chdir(tmp_path)
+    [row] = duckdb.sql(line[0]).fetchall()
+    assert row == ("BTC-USDT", "30m", len(archived), archived.high.max())
+    close = duckdb.sql("SELECT close FROM read_parquet('archive/**/*.parquet') ORDER BY timestamp").fetchnumpy()
+    assert np.array_equal(close["close"], archived.close)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "has no name"),
+        ("ftp://host/path", "neither a folder nor like s3://"),
+        ("s3://", "neither a folder nor like s3://"),
+        ("s3://key:hunter2@bucket/path", "holds a login"),
+        ("s3://bucket/path?endpoint_override=host", "neither a folder nor like s3://"),
+    ],
+)
+def test_a_place_that_cannot_be_one_is_refused(text: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        place_of(text)
+    assert "hunter2" not in str(caught.value)
