@@ -31,7 +31,7 @@ from chandlery.storage.embedded_account import programs, server_account
 from chandlery.storage.partitions import partitions_of
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.roles import Roles, apply_roles, roles_script
-from chandlery.storage.schema import apply_schema, schema_status
+from chandlery.storage.schema import apply_schema, schema_status, upgrade_to
 from processes import Shell, as_url
 
 PASSWORD = "of-a-test"
@@ -191,6 +191,13 @@ def is_refused(connection: psycopg.Connection, statement: str) -> bool:
     return False
 
 
+def test_a_backup_is_made_by_the_command_too(login: Login, shell: Shell, database_url: str) -> None:
+    filled(database_url)
+    shell.variables["CHANDLERY_DATABASE_URL"] = as_url(login("backup"))  # type: ignore[index]
+    done = shell.run("backup", "create", "--folder", "backups")
+    assert (done.code, "610 candles" in done.out) == (0, True), done.text
+
+
 NOBODY = (
     "DROP TABLE chandlery.candle_1m_2024_01",
     "DROP TABLE chandlery.run",
@@ -236,18 +243,28 @@ def test_nobody_but_the_owner_may_change_or_remove_what_holds_the_data(
 
 
 def test_a_member_of_the_owner_upgrades_and_what_is_new_belongs_to_the_role(
-    login: Login, database_url: str, roles: Roles
+    login: Login, new_database: Callable[..., str], roles: Roles
 ) -> None:
-    with psycopg.connect(database_url) as admin:
-        admin.execute("DROP FUNCTION chandlery.make_partition")
-        admin.execute("UPDATE chandlery.schema_version SET version_num = '0004'")
-    with closing(Database(login("writer"))) as database, pytest.raises(DatabaseError, match="permission denied"):
-        apply_schema(database)
-    with closing(Database(login("owner"))) as database:
+    """And a writer may use it, for what the owner makes is granted as it is made."""
+    url = new_database(empty=True)
+    name = str(conninfo_to_dict(url)["dbname"])
+    with closing(Database(url)) as database:
+        upgrade_to(database, "0005")
+        database.transact(lambda connection: connection.execute(roles_script(roles)))  # type: ignore[call-overload]
+    refused = pytest.raises(DatabaseError, match="permission denied")
+    with closing(Database(make_conninfo(login("writer"), dbname=name))) as database, refused:
+        upgrade_to(database, "head")
+    with closing(Database(make_conninfo(login("owner"), dbname=name))) as database:
         assert not apply_schema(database).pending
-    with psycopg.connect(database_url) as admin:
-        owner = "SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE proname = 'make_partition'"
-        assert admin.execute(owner).fetchone() == (roles.owner,)
+    with PostgreSQLStorage(make_conninfo(login("writer"), dbname=name)) as storage:
+        assert write(storage, candles(series_of("BTC-USDT"), 600)) == SaveResult(inserted=600)
+    with psycopg.connect(url) as admin:
+        owners = (
+            "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'chandlery'::regnamespace"
+        )
+        assert admin.execute(owners).fetchall() == [(roles.owner,)]
+    with psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def test_a_database_owner_who_is_no_superuser_makes_the_roles(database_url: str, login: Login, roles: Roles) -> None:
