@@ -27,7 +27,6 @@ from chandlery.errors import (
 )
 from chandlery.services.backup.create import create_backup
 from chandlery.services.backup.manifest import CHECKSUM, MANIFEST, Form, write_manifest
-from chandlery.services.backup.portable import unit_path
 from chandlery.services.backup.restore import restore_backup
 from chandlery.services.backup.shelf import Backup, Shelf
 from chandlery.services.backup.verify import verify_backup
@@ -323,8 +322,6 @@ def test_duckdbs_and_pandas_way_to_the_portable_files(portable: Backup, full: Po
     table = table.sort_by("timestamp")
     assert np.array_equal(table["close"].to_numpy(), stored.close)
     assert table["symbol"].unique().to_pylist() == ["BTC-USDT"]
-    odd = unit_path(Series("../x", "A/B", HALF_HOURS.timeframe), Span(START, START + DAY))
-    assert odd == "candles/exchange=..%2Fx/timeframe=30m/symbol=A%2FB/2024-01.parquet"
 
 
 def test_the_server_and_we_reckon_the_same_fingerprint(full: PostgreSQLStorage) -> None:
@@ -386,6 +383,14 @@ def test_a_dump_that_fails_leaves_nothing_and_says_why(full: PostgreSQLStorage, 
     with pytest.raises(DatabaseError, match="pg_dump failed: disk full"):
         create_backup(full.database, shelf, form="dump", now=NOW, folders=[wrapped], on_series=silent)
     assert [path.name for path in shelf.folder.iterdir()] == [".lock"]
+
+
+def test_a_machine_that_cannot_restore_says_nothing_about_the_backup(dump: Backup, wrapped: Path) -> None:
+    script = wrapped / "pg_restore"
+    script.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
+    with pytest.raises(DatabaseError, match="pg_restore failed: no space left"):
+        verify_backup(dump, folders=[wrapped], now=NOW, on_series=silent)
+    assert dump.verdict is None
 
 
 def test_a_damaged_segment_without_rows_is_not_backed_up_as_if_it_were_sound(

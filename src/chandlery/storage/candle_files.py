@@ -15,7 +15,6 @@ from typing import BinaryIO, Literal, Protocol
 import pyarrow as pa
 
 from chandlery.domain.candle import COLUMNS, CandleBatch
-from chandlery.domain.instrument import Series
 from chandlery.errors import StorageError
 from chandlery.storage.csv_format import FIELDS, HEADER, encode
 
@@ -80,19 +79,6 @@ def candle_table(batch: CandleBatch) -> pa.Table:
     values = [pa.array(getattr(batch, name)) for name in COLUMNS[1:-1]]
     quote = pa.array(batch.quote_volume, from_pandas=True)
     return pa.Table.from_arrays([times, *values, quote], schema=SCHEMA)
-
-
-def read_parquet(path: Path, series: Series) -> CandleBatch:
-    """The candles of a Parquet file that ``write_file`` made, to the last bit. Raises StorageError."""
-    import pyarrow.parquet as pa_parquet
-
-    try:
-        table = pa_parquet.read_table(path, schema=SCHEMA, partitioning=None)
-        columns = {name: table.column(field).to_numpy() for name, field in zip(COLUMNS, FIELDS, strict=True)}
-        times = table.column(FIELDS[0]).cast(pa.int64()).to_numpy()
-        return CandleBatch.of(series, {**columns, "open_time": times})
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise StorageError(f"{path} is no file of candles of {series}: {error}") from error
 
 
 class _CsvSheet:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -19,7 +18,7 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span
 from chandlery.errors import DamagedDataError
 from chandlery.services.backup.manifest import Manifest
-from chandlery.storage.candle_files import read_parquet, write_file
+from chandlery.storage.archived import decoded, encoded, file_name
 from chandlery.storage.copy_binary import candle_stream
 from chandlery.storage.database import Database
 from chandlery.storage.fingerprints import (
@@ -33,25 +32,18 @@ from chandlery.storage.fingerprints import (
     unit_candles,
 )
 from chandlery.storage.held_still import unhurried
-from chandlery.storage.partitions import Partitions, table_name, table_of
-from chandlery.storage.pgtime import to_datetime
+from chandlery.storage.partitions import Partitions, table_of
 from chandlery.storage.schema import apply_schema
 from chandlery.storage.sealed import SealedSeries, guard
 from chandlery.storage.sql import query
 
 NOT_PORTABLE = frozenset({"sealed", "schema_version"})
 """Tables that are made anew: segments of the candles, and the schema's revision by the program that restores."""
+_CANDLES = "candles"
+"""The folder of the files of candles."""
 _ARCHIVED = "sealed"
 _ALONE_THERE = sql.SQL("chandlery.sealed WHERE data IS NULL")
 _ROWS_AT_ONCE = 5_000
-
-
-def unit_path(series: Series, span: Span) -> str:
-    """Where the candles of a unit stand: a folder an attribute, as DuckDB, pandas, Spark and others read them."""
-    bar = table_name(series.timeframe).removeprefix("candle_")
-    names = {"exchange": quote(series.exchange, safe=""), "timeframe": bar, "symbol": quote(series.symbol, safe="")}
-    folders = "/".join(f"{key}={value}" for key, value in names.items())
-    return f"candles/{folders}/{to_datetime(span.start):%Y-%m}.parquet"
 
 
 def write_portable(connection: psycopg.Connection, contents: Contents, folder: Path, on_series: OnSeries) -> None:
@@ -59,10 +51,7 @@ def write_portable(connection: psycopg.Connection, contents: Contents, folder: P
     for of in contents.series:
         on_series(of.series)
         for unit in _in_files(of):
-            path = folder / unit_path(of.series, unit.span)
-            write_file(path, "parquet", [unit_candles(connection, of, unit)])
-            if fingerprint(read_parquet(path, of.series)) != unit.sha256:
-                raise DamagedDataError(f"{of.series} does not come back from {path.name} as it is stored.")
+            _write_candles(connection, of, unit, folder)
     (folder / "tables").mkdir()
     for table in plain_tables(connection):
         path = folder / f"tables/{table.name}.jsonl"
@@ -75,12 +64,7 @@ def write_portable(connection: psycopg.Connection, contents: Contents, folder: P
 def restore_portable(database: Database, folder: Path, manifest: Manifest, on_series: OnSeries) -> None:
     """Bring a portable backup into an empty database: the schema, then all in one transaction. Raises DatabaseError."""
     apply_schema(database)
-    partitions = Partitions(database)
-    for of in manifest.contents.series:
-        for unit in of.units:
-            partitions.ensure(of.series.timeframe, unit.span)
-            if unit.kept != "rows":
-                _guard(database, of.series, unit.span)
+    _make_partitions(database, manifest.contents)
     with unhurried(database) as connection:
         known = {table.name: table for table in plain_tables(connection)}
         # instruments first, because others refer to them
@@ -89,6 +73,29 @@ def restore_portable(database: Database, folder: Path, manifest: Manifest, on_se
         for of in manifest.contents.series:
             on_series(of.series)
             _load_candles(connection, of, folder)
+
+
+def _make_partitions(database: Database, contents: Contents) -> None:
+    """Before the one transaction: partitions are made in others, and triggers where something is sealed."""
+    partitions = Partitions(database)
+    for of in contents.series:
+        for unit in of.units:
+            partitions.ensure(of.series.timeframe, unit.span)
+            if unit.kept != "rows":
+                _guard(database, of.series, unit.span)
+
+
+def _write_candles(connection: psycopg.Connection, of: SeriesPrint, unit: UnitPrint, folder: Path) -> None:
+    data = encoded(unit_candles(connection, of, unit))
+    if fingerprint(decoded(of.series, data)) != unit.sha256:
+        raise DamagedDataError(f"{of.series} does not come back from a Parquet file as it is stored.")
+    path = _path(of, unit, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _path(of: SeriesPrint, unit: UnitPrint, folder: Path) -> Path:
+    return folder / file_name(_CANDLES, of.series, unit.span)
 
 
 def _in_files(of: SeriesPrint) -> list[UnitPrint]:
@@ -109,7 +116,7 @@ def _load_candles(connection: psycopg.Connection, of: SeriesPrint, folder: Path)
 
 
 def _load_unit(held: SealedSeries, of: SeriesPrint, unit: UnitPrint, folder: Path) -> None:
-    candles = read_parquet(folder / unit_path(of.series, unit.span), of.series)
+    candles = decoded(of.series, _path(of, unit, folder).read_bytes())
     if unit.kept == "segment":
         held.seal_alone(unit.span, candles)
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chandlery.domain.timeframe import UtcMs
-from chandlery.errors import DatabaseError, StorageError
+from chandlery.errors import DamagedDataError, StorageError
 from chandlery.services.backup.files import changed_files
 from chandlery.services.backup.restore import compared, put_back
 from chandlery.services.backup.shelf import Backup, Verdict
@@ -22,7 +22,8 @@ def verify_backup(backup: Backup, *, folders: Sequence[Path], now: UtcMs, on_ser
     """A sentence for everything that is wrong with a backup; nothing if it is sound. The verdict is remembered.
 
     It needs as much room for temporary files as the database takes. Raises ConfigurationError if there is no embedded
-    server here, or no pg_restore that can read the backup.
+    server here, or no pg_restore that can read the backup, and DatabaseError if it cannot be restored, which may be the
+    fault of this machine: then nothing is remembered.
     """
     found = list(_damage(backup)) or list(_loss(backup, folders, on_series))
     backup.remember(Verdict(at=now, sound=not found))
@@ -41,8 +42,8 @@ def _loss(backup: Backup, folders: Sequence[Path], on_series: OnSeries) -> Itera
         try:
             put_back(backup, database, folders, on_series)
             yield from compared(backup.manifest, database)
-        except (DatabaseError, StorageError) as error:
-            yield f"it cannot be restored: {error}"
+        except DamagedDataError as error:
+            yield str(error)
 
 
 @contextlib.contextmanager
