@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 import socket
 import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from market import MIDNIGHT, MINUTE, series, wait_until
 
+from candles import candles
 from chandlery.services.metrics.catalogue import METRICS, Kind
 from chandlery.simulator import RunningClock, SeededMarket, Simulator
 from chandlery.storage.postgres import PostgreSQLStorage
+from chandlery.storage.writer import Delivery
 from conftest import UNHURRIED
-from deploy.deployed import queries
+from deployment.deployed import queries
 from processes import Shell, as_url
 from promql import Sample, scrape, scraped, value, without_data
 
@@ -41,6 +44,14 @@ def shell(database_url: str, exchange: Simulator, tmp_path: Path) -> Shell:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.URLError:
+        return False
 
 
 def scrape_if_up(port: int) -> list[Sample]:
@@ -100,6 +111,20 @@ def test_a_run_that_ends_leaves_its_metrics_in_a_file(shell: Shell, tmp_path: Pa
     assert value(samples, "chandlery_coverage_ratio", timeframe="1m") == 1
     assert value(samples, "chandlery_runs_total", outcome="complete") == 1
     assert [path.name for path in file.parent.iterdir()] == [file.name], "something was left beside it"
+
+
+def test_the_browser_s_server_tells_of_its_reads(shell: Shell, storage: PostgreSQLStorage) -> None:
+    batch = candles(series("BTC-USDT"), 60)
+    storage.writer.write([Delivery(batch=batch, covered=batch.runs())])
+    pages, port = free_port(), free_port()
+    serving = shell.start("serve", "--port", pages, "--metrics-port", port)
+    wait_until(lambda: bool(scrape_if_up(port)))
+    asked = f"http://127.0.0.1:{pages}/api/candles?exchange=okx-simulated&symbol=BTC-USDT&timeframe=1m"
+    wait_until(lambda: answers(asked))
+    samples = scrape(port)
+    assert (value(samples, "chandlery_read_seconds_count") or 0) >= 1
+    assert value(samples, "chandlery_series", timeframe="1m") == 1
+    assert serving.interrupt(signal.SIGTERM).code == 0
 
 
 def test_a_port_that_is_taken_ends_the_command_before_it_begins(shell: Shell, exchange: Simulator) -> None:

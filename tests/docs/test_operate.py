@@ -26,7 +26,7 @@ from chandlery.storage.embedded_account import programs, server_account
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery
 from commands.market import DAY, HOUR, MIDNIGHT, MINUTE, market_candles, series
-from deploy.deployed import DEPLOY, read_yaml
+from deployment.deployed import DEPLOY, read_yaml
 from processes import as_url
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()

@@ -196,7 +196,8 @@ def test_only_the_series_that_are_collected_here_count(storage: PostgreSQLStorag
 
 def test_who_is_not_measured_loads_nothing_for_it() -> None:
     program = (
-        "import sys; from chandlery.services.metrics.measuring import measuring; from chandlery.settings import Settings\n"
+        "import sys; from chandlery.services.metrics.measuring import measuring\n"
+        "from chandlery.settings import Settings\n"
         "with measuring(Settings()) as told: pass\n"
         "sys.exit('prometheus_client' in sys.modules)"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import signal
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import Config, settings_from
+from chandlery.cli.options import Config, MetricsHost, MetricsPort, settings_from
 from chandlery.cli.screen import note, say
 
 if TYPE_CHECKING:
@@ -41,18 +40,27 @@ def serve(
         str | None, typer.Option(help="The address to listen on; the default is this machine alone.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="The port; 0 takes any free one.")] = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = None,
     config: Config = None,
 ) -> int:
     """Show charts, coverage and the state of collection in the browser."""
+    import asyncio
+
+    from chandlery.services.metrics.measuring import measuring
     from chandlery.services.opening import open_reading_storage
 
-    settings = settings_from(config, serve__host=host, serve__port=port)
-    with open_reading_storage(settings) as storage:
+    settings = settings_from(
+        config, serve__host=host, serve__port=port, metrics__port=metrics_port, metrics__host=metrics_host
+    )
+    with measuring(settings) as told, open_reading_storage(settings) as storage, told.of_storage(storage):
         asyncio.run(_serve(storage, settings.serve))
     return ExitCode.COMPLETE
 
 
 async def _serve(storage: PostgreSQLStorage, chosen: ServeSettings) -> None:
+    import asyncio
+
     from chandlery.web.access import is_loopback
     from chandlery.web.server import ServeOptions, serving
 

@@ -11,7 +11,7 @@ import pytest
 
 from chandlery.setting_sources import variable_name
 from chandlery.settings import KEYS
-from deploy.deployed import DEPLOY, ROOT, alerts, panels, read_yaml
+from deployment.deployed import DEPLOY, ROOT, alerts, panels, read_yaml
 
 FILES = [path for path in DEPLOY.rglob("*") if path.is_file() and "secrets" not in path.parts]
 INSTRUCTIONS = re.findall(r"^([A-Z]+) (.*)$", (DEPLOY / "Containerfile").read_text().replace("\\\n", " "), re.MULTILINE)
@@ -103,12 +103,18 @@ def test_every_panel_has_a_title_a_unit_and_a_place_of_its_own() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
-def test_prometheus_accepts_its_files() -> None:
-    for what, name in (("rules", "alerts.yml"), ("config", "prometheus.yml")):
-        checked = subprocess.run(
-            ["promtool", "check", what, DEPLOY / "prometheus" / name], capture_output=True, text=True, check=False
-        )
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "rules", DEPLOY / "prometheus" / "alerts.yml"],
+        ["check", "config", DEPLOY / "prometheus" / "prometheus.yml"],
+        ["test", "rules", Path(__file__).parent / "alerts_test.yml"],
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments[:2])),
+)
+def test_prometheus_accepts_its_files_and_the_alerts_fire_when_they_should(arguments: list[object]) -> None:
+    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
