@@ -138,7 +138,7 @@ class EmbeddedServer:
             if found != MAJOR:
                 raise DatabaseError(
                     f"the data in {self._data} belongs to PostgreSQL {found}; this program brings {MAJOR}.",
-                    hint="Run the program version that made it, or move the data with pg_upgrade.",
+                    hint="Move it by a backup that the older program makes: docs/upgrade.md.",
                 )
             return
         # a first start that was interrupted leaves half a cluster, which never held data
