@@ -1,7 +1,7 @@
 """The third tier: months of candles as Parquet files outside of the database, for DuckDB, Spark and others, and for us.
 
 A file has the columns of an export, all doubles: other programs read many files as one table, and that takes the same
-types in all of them. Segments are a third of the size, but every one has scales of its own.
+types in all of them. Segments are less than half the size, but every one has scales of its own.
 """
 
 from __future__ import annotations
