@@ -24,9 +24,9 @@ from processes import Shell
 
 SERIES = series("BTC-USDT")
 FORMS: tuple[Form, Form] = ("dump", "portable")
-WANTED = days(10)
-"""48 pages, more than ten seconds at the paced rate."""
-COLLECT = ("collect", "BTC-USDT", "--since", "2024-02-20")
+WANTED = days(40)
+"""192 pages, almost a minute at the paced rate."""
+COLLECT = ("collect", "BTC-USDT", "--since", "2024-01-21")
 PACED = {"CHANDLERY_DATA_COLLECTION_HISTORY_LIMIT": "8", "CHANDLERY_DATA_COLLECTION_CANDLES_LIMIT": "8"}
 
 
