@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from chandlery.exchange.okx.settings import OkxSettings
     from chandlery.exchange.stream import CandleStream
     from chandlery.services.outputs import CsvOutput, Output
+
+
+_READER_WAITS_S = 1.0
 
 
 @contextlib.contextmanager
@@ -65,7 +68,9 @@ def open_reading_storage(settings: Settings) -> Iterator[PostgreSQLStorage]:
 
     with open_storage(settings) as storage:
         read_only = _read_only(storage.database.conninfo)
-        with PostgreSQLStorage(read_only, storage.database.options) as reading:
+        # somebody waits for the answer, and a write that is refused is refused for good
+        options = replace(storage.database.options, patience_s=_READER_WAITS_S)
+        with PostgreSQLStorage(read_only, options) as reading:
             require_schema(reading.database, create=False)
             yield reading
 

@@ -73,7 +73,11 @@ def listen(connection_string: str) -> Iterator[Announcement]:
     """
     connection = Database(connection_string).connect()
     connection.autocommit = True
-    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+    try:
+        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+    except psycopg.Error as error:
+        connection.close()
+        raise translated(error, broken=connection.broken, phase=Phase.EXECUTE) from error
     return _heard(connection)
 
 

@@ -40,6 +40,7 @@ def window_answer(series: Series, window: Window) -> dict[str, Any]:
         **{name: getattr(candles, name).tolist() for name in PRICE_COLUMNS},
         "volume": candles.base_volume.tolist(),
         "gaps": _pairs(window.gaps),
+        "retired": _pairs(window.retired),
         "empty": _pairs(window.empty),
     }
 

@@ -20,8 +20,9 @@ from chandlery.storage.pgtime import to_datetime, to_ms
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sql import query
 
-OUTSIDE, GAP, PARTLY, COVERED, SEALED = ".gpcs"
-"""The letters of a cell: before the beginning or after the end, not covered, partly covered, covered, and sealed."""
+OUTSIDE, GAP, PARTLY, COVERED, SEALED, RETIRED = ".gpcsr"
+"""The letters of a cell: before the beginning or after the end, not covered, partly covered, covered, covered and
+sealed, covered once and dropped after its term."""
 
 MOST_BARS_LOOKED_AT = 200_000
 """Quiet runs can only be found by reading candles; a longer row is not looked through."""
@@ -63,7 +64,7 @@ def _row(entry: LedgerEntry, sealed: Spans, span: Span, cells: int) -> MapRow:
     known = known_span(entry)
     whole = Spans([known]) if known else Spans()
     edges = np.linspace(span.start, span.end, cells + 1)
-    lengths = [_length_by_cell(spans, edges) for spans in (whole, entry.spans, sealed & entry.spans)]
+    lengths = [_length_by_cell(spans, edges) for spans in (whole, entry.spans, sealed & entry.held, entry.retired)]
     return MapRow(
         entry=entry,
         known=known,
@@ -73,10 +74,10 @@ def _row(entry: LedgerEntry, sealed: Spans, span: Span, cells: int) -> MapRow:
     )
 
 
-def _letters(known: FloatArray, covered: FloatArray, sealed: FloatArray) -> str:
+def _letters(known: FloatArray, covered: FloatArray, sealed: FloatArray, retired: FloatArray) -> str:
     missing = known - covered > 0.5  # milliseconds
-    choices = [known <= 0, covered <= 0, missing, sealed * 2 > covered]
-    letters = np.select(choices, [ord(letter) for letter in (OUTSIDE, GAP, PARTLY, SEALED)], ord(COVERED))
+    choices = [known <= 0, covered <= 0, missing, retired * 2 > covered, sealed * 2 > covered]
+    letters = np.select(choices, [ord(letter) for letter in (OUTSIDE, GAP, PARTLY, RETIRED, SEALED)], ord(COVERED))
     return bytes(letters.astype(np.uint8)).decode("ascii")
 
 

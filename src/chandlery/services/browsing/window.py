@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from chandlery.domain.candle import CandleBatch
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import UtcMs
+from chandlery.storage.coverage import read_coverage, read_held
 from chandlery.storage.postgres import PostgreSQLStorage
 
 _FURTHER = 4
@@ -19,14 +21,21 @@ _FURTHER = 4
 class Window:
     """Candles of one series, oldest first.
 
-    Among them ``gaps`` are not covered; ``empty`` was asked for, and the exchange had no candle. ``known`` is from the
-    beginning of the series to the end of what is covered, None where nothing is.
+    Among them ``gaps`` are not covered; of ``retired`` the candles were dropped after their term; ``empty`` was asked
+    for, and the exchange had none. ``known`` is from the beginning of the series to the end of what is covered.
     """
 
     candles: CandleBatch
     known: Span | None
     gaps: Spans
+    retired: Spans
     empty: Spans
+
+    @classmethod
+    def nothing(cls, series: Series, known: Span | None = None) -> Self:
+        """No candles, and nothing to say about why."""
+        none = Spans()
+        return cls(candles=CandleBatch.empty(series), known=known, gaps=none, retired=none, empty=none)
 
 
 def window(
@@ -36,18 +45,30 @@ def window(
 
     Neither means the newest. Holes are passed over, so fewer come only where the series begins or ends.
     """
-    covered = storage.ledger.covered(series)
+    covered, held = _coverage(storage, series)
     known = covered.hull
     if known is None:
-        return Window(candles=CandleBatch.empty(series), known=None, gaps=Spans(), empty=Spans())
+        return Window.nothing(series)
     known = Span(min(known.start, storage.ledger.beginning(series) or known.start), known.end)
     asked = known.intersection(Span(start or 0, max(known.end if end is None else end, (start or 0) + 1)))
     if asked is None:
-        return Window(candles=CandleBatch.empty(series), known=known, gaps=Spans(), empty=Spans())
+        return Window.nothing(series, known)
     look = _last if start is None else _first
     candles, looked = look(lambda span: storage.reader.candles(series, span), series, count, asked)
     holes = Spans([looked]) - candles.runs()
-    return Window(candles=candles, known=known, gaps=holes - covered, empty=holes & covered)
+    return Window(
+        candles=candles, known=known, gaps=holes - covered, retired=(holes & covered) - held, empty=holes & held
+    )
+
+
+def _coverage(storage: PostgreSQLStorage, series: Series) -> tuple[Spans, Spans]:
+    """What was asked for, and the part of it that is still here."""
+    number = storage.catalog.find(series.exchange, series.symbol)
+    if number is None:
+        return Spans(), Spans()
+    return storage.database.transact(
+        lambda connection: (read_coverage(connection, number, series), read_held(connection, number, series))
+    )
 
 
 Read = Callable[[Span], CandleBatch]

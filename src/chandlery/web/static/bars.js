@@ -2,7 +2,7 @@
 
 import { nextOpen } from "./format.js";
 
-const LONGEST_HOLE = 240; // bars; a longer one is drawn as this many
+const LONGEST_HOLE = 40; // bars; a longer one is drawn as so many, so that both its sides are seen
 
 export class Bars {
   constructor() {
@@ -13,6 +13,7 @@ export class Bars {
     this.step = step;
     this.candles = [];
     this.gaps = [];
+    this.retired = [];
     this.empty = [];
   }
 
@@ -37,14 +38,16 @@ export class Bars {
       this.candles = before.concat(came, after);
     }
     this.gaps = joined(this.gaps.concat(window.gaps));
+    this.retired = joined(this.retired.concat(window.retired));
     this.empty = joined(this.empty.concat(window.empty));
   }
 
-  // every bar in order: candles, and places without one that say whether they are a gap
+  // every bar in order: candles, and places without one that say what kind of hole it is
   drawn() {
     const holes = [
-      ...this.gaps.flatMap((span) => this.places(span, true)),
-      ...this.empty.flatMap((span) => this.places(span, false)),
+      ...this.gaps.flatMap((span) => this.places(span, "gap")),
+      ...this.retired.flatMap((span) => this.places(span, "retired")),
+      ...this.empty.flatMap((span) => this.places(span, "empty")),
     ].sort((a, b) => a.at - b.at);
     const all = [];
     let next = 0;
@@ -56,12 +59,12 @@ export class Bars {
     return all.concat(holes.slice(next));
   }
 
-  places([start, end], gap) {
+  places([start, end], hole) {
     const step = this.step ?? 30 * 86_400_000;
     const every = Math.max(1, Math.ceil((end - start) / step / LONGEST_HOLE));
     const places = [];
     for (let at = start; at < end; ) {
-      places.push({ at, time: at / 1000, gap });
+      places.push({ at, time: at / 1000, hole });
       for (let i = 0; i < every; i++) at = nextOpen(at, this.step);
     }
     return places;

@@ -8,6 +8,11 @@ const FIRST_LOAD = 1000;
 const LOAD = 4000;
 const MOST_LOAD = 20000;
 const NEAR = 200; // bars from an end at which more is loaded
+const HOLES = {
+  gap: "gap: not collected",
+  retired: "no candle here: dropped after its term",
+  empty: "no candle: the exchange has none",
+};
 const ROOM = 3; // empty bars at the right
 
 const L = window.LightweightCharts;
@@ -104,8 +109,8 @@ export class CandleChart {
     this.candles.setData(this.all);
     this.volume.setData(this.all.map((bar) => bar.volume === undefined
       ? { time: bar.time } : { time: bar.time, value: bar.volume, color: bar.close >= bar.open ? up : down }));
-    this.marks.setData(this.all.map((bar) => bar.gap === undefined
-      ? { time: bar.time } : { time: bar.time, value: 1, color: bar.gap ? gap : empty }));
+    this.marks.setData(this.all.map((bar) => bar.hole === undefined
+      ? { time: bar.time } : { time: bar.time, value: 1, color: bar.hole === "gap" ? gap : empty }));
   }
 
   // draw again after bars came, with the same ones on the screen
@@ -252,7 +257,7 @@ export class CandleChart {
     if (!shown) lines.push(element("span", "No candles."));
     else if (shown.close === undefined) {
       lines.push(element("span", `${moment(shown.at)} UTC`, "when"));
-      lines.push(element("span", shown.gap ? "gap: not collected" : "no candle: the exchange has none", shown.gap ? "bad" : ""));
+      lines.push(element("span", HOLES[shown.hole], shown.hole === "gap" ? "bad" : ""));
     } else {
       const price = (value) => value.toFixed(this.precision);
       const change = shown.close / shown.open - 1;

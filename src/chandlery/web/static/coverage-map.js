@@ -5,7 +5,7 @@ import { day, duration, element, moment, share } from "./format.js";
 
 const MEANING = {
   ".": ["outside", "not collected"], g: ["gap", "gap"], p: ["partly", "partly covered"],
-  c: ["covered", "covered"], s: ["sealed", "covered, sealed"], q: ["quiet", "covered, no trades"],
+  c: ["covered", "covered"], s: ["sealed", "covered, sealed"], r: ["retired", "dropped after its term"], q: ["quiet", "covered, no trades"],
 };
 const HEIGHT = 22;
 const MOST_LISTED = 200;
