@@ -17,9 +17,11 @@ from chandlery.storage.pgtime import to_datetime
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sql import query
 from chandlery.storage.writer import Delivery
+from processes import REPOSITORY
 
 DAY = 86_400_000
 MONTHS = 24
+NOTHING = sql.SQL("SELECT 1")
 FILL = """
 INSERT INTO chandlery.candle
 SELECT minute, 1, 1, 1, 1, 0, 0, instrument.id, '1m'
@@ -44,7 +46,7 @@ def two_years(storage: PostgreSQLStorage) -> PostgreSQLStorage:
     return storage
 
 
-def plan_of_read(storage: PostgreSQLStorage, span: Span) -> str:
+def plan_of_read(storage: PostgreSQLStorage, span: Span, first: sql.Composable = NOTHING) -> str:
     statement = query(
         "read_candles",
         columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
@@ -54,9 +56,13 @@ def plan_of_read(storage: PostgreSQLStorage, span: Span) -> str:
         start=sql.Literal(to_datetime(span.start)),
         end=sql.Literal(to_datetime(span.end)),
     )
+    return explained(storage, statement, first)
 
+
+def explained(storage: PostgreSQLStorage, statement: sql.Composed, first: sql.Composable) -> str:
     def explain(connection: Connection) -> str:
-        return "\n".join(row[0] for row in connection.execute(sql.SQL("EXPLAIN ") + statement))
+        connection.execute(sql.Composed([first]))
+        return "\n".join(row[0] for row in connection.execute(sql.SQL("EXPLAIN (COSTS OFF) ") + statement))
 
     return storage.database.transact(explain)
 
@@ -66,6 +72,40 @@ def test_a_read_walks_the_key_of_the_partitions_in_its_span(two_years: PostgreSQ
         plan = plan_of_read(two_years, Span(START + 15 * DAY, START + ((months - 1) * 30 + 25) * DAY))
         assert plan.count("Index Scan using candle_1m_") == months
         assert not any(word in plan for word in ("Sort", "Seq Scan", "Bitmap")), plan
+
+
+MARCH_AND_APRIL = Span(START + 60 * DAY, START + 121 * DAY)
+
+
+def test_the_documented_plans_are_those_of_the_server(two_years: PostgreSQLStorage) -> None:
+    """docs/tuning.md shows them; what is compared is the nodes, with the keys and the partitions that they name."""
+    documented = (REPOSITORY / "docs" / "tuning.md").read_text()
+    for plan in (plan_of_read(two_years, MARCH_AND_APRIL), plan_of_segments(two_years)):
+        nodes = [line.split("->")[-1].strip() for line in plan.splitlines() if "->" in line]
+        assert nodes
+        assert all(node in documented for node in nodes), plan
+
+
+@pytest.mark.parametrize(
+    "setting", ["random_page_cost = 1.1", "random_page_cost = 4", "effective_cache_size = '64MB'", "work_mem = '64MB'"]
+)
+def test_the_plans_are_the_same_with_other_settings(two_years: PostgreSQLStorage, setting: str) -> None:
+    """So doctor --tune leaves these settings alone."""
+    before = plan_of_read(two_years, MARCH_AND_APRIL), plan_of_segments(two_years)
+    set_it = sql.SQL("SET LOCAL {}").format(sql.SQL(setting))
+    assert before == (plan_of_read(two_years, MARCH_AND_APRIL, set_it), plan_of_segments(two_years, set_it))
+
+
+def plan_of_segments(storage: PostgreSQLStorage, first: sql.Composable = NOTHING) -> str:
+    statement = query(
+        "segments",
+        instruments=sql.Literal([storage.catalog.find("okx", "P00-USDT")]),
+        timeframes=sql.Literal(["1m"]),
+        start=sql.Literal(to_datetime(MARCH_AND_APRIL.start)),
+        end=sql.Literal(to_datetime(MARCH_AND_APRIL.end)),
+        data=sql.Identifier("data"),
+    )
+    return explained(storage, statement, first)
 
 
 def scanned(storage: PostgreSQLStorage, statement: LiteralString) -> dict[str, tuple[int, int]]:
