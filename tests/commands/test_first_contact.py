@@ -143,10 +143,12 @@ def test_the_help_of_every_command_has_examples_that_are_understood(name: str) -
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], [], ["collect", "--help"], ["export", "--help"]])
 def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
+    # typer itself needs it to run a command
+    heavy = (*HEAVY, "asyncio") if "--help" in arguments else HEAVY
     program = (
         "import sys\nfrom chandlery.cli import main\n"
         f"code = main({arguments!r})\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules], code, file=sys.stderr)"
+        f"print([name for name in {heavy!r} if name in sys.modules], code, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY / "src")
     assert done.stderr.strip() == "[] 0", done.stderr

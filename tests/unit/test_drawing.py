@@ -68,6 +68,7 @@ def test_one_candle_at_any_price_can_be_drawn(price: float) -> None:
     )
     assert len(text(Slots.newest(batch, 10), 60, 12)) == 12
     assert "svg" in str(chandlery.chart(batch)._repr_svg_())
+    assert chandlery.chart(chandlery.Candles(batch)).title == chandlery.chart(batch).title
 
 
 def test_ticks_are_round_and_their_texts_differ() -> None:

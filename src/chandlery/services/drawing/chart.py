@@ -15,6 +15,7 @@ from chandlery.errors import DataValidationError
 from chandlery.services.drawing.characters import drawn, room_for_candles
 from chandlery.services.drawing.slots import Slots
 from chandlery.services.drawing.svg import MOST_SLOTS, svg
+from chandlery.storage.candles import Candles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,13 +51,17 @@ class Chart:
         return {kind: text for kind, text in kinds.items() if kind in wanted and text is not None}
 
 
-def chart(candles: pd.DataFrame | CandleBatch, interval: str | None = None, *, title: str | None = None) -> Chart:
-    """A chart of candles that ``get_ohlcv_data`` or ``get_candles`` gave, or of any such frame of one series.
+def chart(
+    candles: pd.DataFrame | Candles | CandleBatch, interval: str | None = None, *, title: str | None = None
+) -> Chart:
+    """A chart of candles that a storage gave: ``candles``, ``get_candles``, ``get_ohlcv_data``, or any such frame.
 
     ``interval`` is the timeframe of a frame, None for the one that its times suggest. Jupyter shows what this returns
     as the last line of a cell. Rows that break a rule are left out. Raises DataValidationError for a frame that cannot
     be understood, and where no timeframe fits.
     """
+    if isinstance(candles, Candles):
+        candles = candles.batch
     if isinstance(candles, CandleBatch):
         series = candles.series
         return Chart(candles, f"{series.symbol} {series.timeframe}" if title is None else title)
