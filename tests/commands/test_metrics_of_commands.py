@@ -46,6 +46,11 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def store_an_hour(storage: PostgreSQLStorage) -> None:
+    batch = candles(series("BTC-USDT"), 60)
+    storage.writer.write([Delivery(batch=batch, covered=batch.runs())])
+
+
 def answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=30) as answer:
@@ -114,8 +119,7 @@ def test_a_run_that_ends_leaves_its_metrics_in_a_file(shell: Shell, tmp_path: Pa
 
 
 def test_the_browser_s_server_tells_of_its_reads(shell: Shell, storage: PostgreSQLStorage) -> None:
-    batch = candles(series("BTC-USDT"), 60)
-    storage.writer.write([Delivery(batch=batch, covered=batch.runs())])
+    store_an_hour(storage)
     pages, port = free_port(), free_port()
     serving = shell.start("serve", "--port", pages, "--metrics-port", port)
     wait_until(lambda: bool(scrape_if_up(port)))
@@ -135,8 +139,8 @@ def test_a_port_that_is_taken_ends_the_command_before_it_begins(shell: Shell, ex
     assert not exchange.journal.requests
 
 
-def test_status_is_shown_again_and_again_until_it_is_stopped(shell: Shell) -> None:
-    shell.run("collect", "BTC-USDT", "--since", "2024-02-29T23:00", "--until", "2024-03-01T00:00:00Z")
+def test_status_is_shown_again_and_again_until_it_is_stopped(shell: Shell, storage: PostgreSQLStorage) -> None:
+    store_an_hour(storage)
     watching = shell.start("status", "--watch", "--every", "1", "--json")
     assert watching.process.stdout is not None
     shown = [watching.process.stdout.readline() for _ in range(2)]
