@@ -29,7 +29,7 @@ from chandlery.services.seal import Sealer
 from chandlery.settings import load_settings
 from chandlery.storage.delivery import Delivery
 from chandlery.storage.kept import partitions_there
-from chandlery.storage.partitions import table_name
+from chandlery.storage.partitions import Partitions, table_name
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sealed import identical
 
@@ -260,6 +260,16 @@ def test_a_partition_with_more_than_was_planned_stays(
     assert partitions(three_years, HALF_HOURS) == ["2021", "2023", "2024"]
     for batch, _ in market:
         assert identical(stored(three_years, batch.series), batch)
+
+
+def test_an_empty_partition_whose_time_is_over_goes_too(three_years: PostgreSQLStorage) -> None:
+    """A run that was killed between its last row and its partition leaves one."""
+    chosen = policy_of({"30m": 365}, {}, None, None)
+    retain(three_years, chosen)
+    Partitions(three_years.database).ensure(HALF_HOURS.timeframe, AUGUST)
+    assert partitions(three_years, HALF_HOURS) == ["2021", "2023", "2024"]
+    assert retain(three_years, chosen) == RetentionReport()
+    assert partitions(three_years, HALF_HOURS) == ["2023", "2024"]
 
 
 KILLED = """

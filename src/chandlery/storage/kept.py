@@ -18,7 +18,7 @@ from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.storage.archived import ArchiveFile
 from chandlery.storage.partitions import table_name, table_of
 from chandlery.storage.pgtime import to_datetime, to_ms, to_multirange
-from chandlery.storage.sealed import SealedSeries, sealing_units
+from chandlery.storage.sealed import SealedSeries, is_empty, sealing_units
 from chandlery.storage.sql import query
 
 
@@ -137,6 +137,12 @@ def rows_in(connection: psycopg.Connection, partition: str) -> int:
     connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
     row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table)).fetchone()
     return int(row[0]) if row else 0
+
+
+def drop_if_empty(connection: psycopg.Connection, partition: str) -> None:
+    """Drop a partition that has no rows; looking at one that has some stops nobody."""
+    if is_empty(connection, sql.Identifier("chandlery", partition)) and not rows_in(connection, partition):
+        drop_partition(connection, partition)
 
 
 def drop_partition(connection: psycopg.Connection, partition: str) -> None:

@@ -213,14 +213,15 @@ def guard(connection: psycopg.Connection, timeframe: Timeframe, unit: Span) -> N
 def give_back_space(connection: psycopg.Connection, partition: str) -> None:
     """Empty the files of a partition that has no rows any more: what deleted rows took is not free until then."""
     table = sql.Identifier("chandlery", partition)
-    if _is_empty(connection, table):
+    if is_empty(connection, table):
         connection.execute("SET LOCAL chandlery.minds_segments = 'on'")
         connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table))
-        if _is_empty(connection, table):
+        if is_empty(connection, table):
             connection.execute(sql.SQL("TRUNCATE {}").format(table))
 
 
-def _is_empty(connection: psycopg.Connection, table: sql.Identifier) -> bool:
+def is_empty(connection: psycopg.Connection, table: sql.Identifier) -> bool:
+    """Whether a table has no row."""
     return connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(table)).fetchone() is None
 
 

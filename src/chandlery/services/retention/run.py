@@ -9,7 +9,7 @@ from functools import partial
 import psycopg
 
 from chandlery.domain.instrument import canonical_symbol
-from chandlery.domain.timeframe import Timeframe, UtcMs
+from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
 from chandlery.services.archive import Archiver
 from chandlery.services.retention.plan import (
@@ -24,7 +24,7 @@ from chandlery.services.retention.plan import (
 from chandlery.storage.archived import decoded
 from chandlery.storage.coverage import LedgerEntry, lock_key
 from chandlery.storage.derivation import lock_series
-from chandlery.storage.kept import Kept, KeptSeries, drop_partition, partitions_there, rows_in
+from chandlery.storage.kept import Kept, KeptSeries, drop_if_empty, drop_partition, partitions_there, rows_in
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sealed import give_back_space, identical
 
@@ -83,7 +83,7 @@ class Keeper:
             if step.action is not Action.KEEP and step.partition is None:
                 self._on_step(step)
                 self._do(step)
-        for timeframe in dict.fromkeys(step.series.timeframe for step in steps):
+        for timeframe in filter(self._policy.is_finite, TIMEFRAMES.values()):
             self._tidy(timeframe, {step.row_partition for step in steps if step.series.timeframe == timeframe})
         return self._report
 
@@ -188,7 +188,7 @@ class Keeper:
         over = past_partitions(self._policy, timeframe, self._now)
         there = self._database.transact(lambda connection: partitions_there(connection, timeframe))
         for partition in sorted(there & (over | touched)):
-            work = _drop_if_empty if partition in over else give_back_space
+            work = drop_if_empty if partition in over else give_back_space
             self._database.transact(partial(work, partition=partition))
 
 
@@ -200,8 +200,3 @@ def _is_as_planned(connection: psycopg.Connection, step: Step) -> bool:
     """Whether the month is still the one that was sealed when it was planned, and has its rows."""
     months = _kept(connection, step.entry).sealed_months()
     return any(kept.sealed_at == step.kept.sealed_at and kept.rows for kept in months if kept.span == step.unit)
-
-
-def _drop_if_empty(connection: psycopg.Connection, partition: str) -> None:
-    if not rows_in(connection, partition):
-        drop_partition(connection, partition)
