@@ -50,9 +50,12 @@ def read_recording(path: Path, *, symbol: str | None = None, timeframe_name: str
     try:
         rows = CandleRows.of(series, {"open_time": _times(path, table), **_values(path, table)})
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataValidationError(f"{path.name} has a column that is not numbers: {error}.") from error
+        raise DataValidationError(
+            f"{path.name} has a column that is not numbers: {error}.",
+            hint="Take it in with chandlery import, then export it.",
+        ) from error
     if not len(rows):
-        raise DataValidationError(f"{path.name} holds no candle.")
+        raise DataValidationError(f"{path.name} holds no candle.", hint="Leave it out.")
     return _judged(path.name, rows)
 
 
@@ -112,7 +115,7 @@ def _table(path: Path) -> pa.Table:
     try:
         return _READERS[_suffix(path)](path)
     except (OSError, pa.ArrowException) as error:
-        raise DataValidationError(f"{path} cannot be read: {error}.") from error
+        raise DataValidationError(f"{path} cannot be read: {error}.", hint="Look at the path and the file.") from error
 
 
 def _column(path: Path, table: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
@@ -128,7 +131,7 @@ def _column(path: Path, table: pa.Table, names: Sequence[str]) -> pa.ChunkedArra
 def _times(path: Path, table: pa.Table) -> IntArray:
     column = _column(path, table, _TIME_COLUMNS)
     if column.null_count:
-        raise DataValidationError(f"{path.name} has {column.null_count} rows without a time.")
+        raise DataValidationError(f"{path.name} has {column.null_count} rows without a time.", hint="Remove them.")
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = pc.cast(column, pa.timestamp("ms", tz="UTC"))
     if pa.types.is_timestamp(column.type):

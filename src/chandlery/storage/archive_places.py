@@ -27,7 +27,10 @@ def place_of(text: str) -> str:
         return str(Path(text).expanduser().resolve())
     parts = urlsplit(text)
     if f"{parts.scheme}://" != _S3 or not parts.netloc or parts.query or parts.fragment:
-        raise ConfigurationError("the archive is neither a folder nor like s3://bucket/prefix.")
+        raise ConfigurationError(
+            "the archive is neither a folder nor like s3://bucket/prefix.",
+            hint="Give a path, or only bucket and prefix.",
+        )
     if "@" in parts.netloc:
         raise ConfigurationError(
             "the archive's address holds a login.", hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead."

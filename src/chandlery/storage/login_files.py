@@ -62,7 +62,7 @@ def _files(environ: Mapping[str, str]) -> list[Path]:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise ConfigurationError(f"{path} is larger than {LARGEST_FILE:,} bytes.")
+            raise ConfigurationError(f"{path} is larger than {LARGEST_FILE:,} bytes.", hint="Name the right file.")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""

@@ -124,7 +124,9 @@ def _sources(file: Path) -> list[Source]:
     try:
         return sources_in(file)
     except OSError as error:
-        raise DataValidationError(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise DataValidationError(
+            f"{file} cannot be read: {error.strerror or error}.", hint="Look at the path and its permissions."
+        ) from error
 
 
 def _files(text: str) -> list[Path]:
