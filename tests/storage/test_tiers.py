@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -78,6 +79,19 @@ def test_every_candle_of_both_tiers_is_read_once_and_in_order(
     for number, batch in enumerate(reversed(sources)):
         assert identical(table.batch(number), within(batch, span))
     assert len(table.batch(3)) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be bound to a processor here")
+def test_every_segment_is_decoded_where_there_is_one_processor(
+    mixed: PostgreSQLStorage, sources: list[CandleBatch]
+) -> None:
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(processors)})
+    try:
+        table = mixed.reader.read([batch.series for batch in sources], EVER)
+    finally:
+        os.sched_setaffinity(0, processors)
+    assert all(identical(table.batch(number), batch) for number, batch in enumerate(sources))
 
 
 @pytest.mark.parametrize("columns", [("close",), ("open_time", "base_volume"), ("quote_volume", "low", "open_time")])

@@ -224,7 +224,8 @@ def _side_by_side(jobs: Sequence[Callable[[], None]], at_most: int | None = None
     """On as many threads as there are processors, or ``at_most`` where they wait for others."""
     workers = min(len(jobs), at_most or len(os.sched_getaffinity(0)))
     if workers == 1:
-        jobs[0]()
+        for job in jobs:
+            job()
         return
     with ThreadPoolExecutor(workers) as threads:
         for _ in threads.map(lambda job: job(), jobs):

@@ -113,11 +113,14 @@ def latest_frame(rows: pa.Table) -> pd.DataFrame:
 def _repeated(values: list[str], counts: IntArray) -> pd.Categorical[str]:
     number = {value: position for position, value in enumerate(dict.fromkeys(values))}
     codes = np.repeat(np.array([number[value] for value in values], dtype=np.int32), counts)
-    return pd.Categorical.from_codes(codes, categories=pd.Index(list(number)))
+    return pd.Categorical.from_codes(codes, categories=pd.Index(list(number)), validate=False)
 
 
-def _times(open_time: IntArray) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex((open_time * _NS_PER_MS).view("M8[ns]")).tz_localize("UTC")
+def _times(open_time: IntArray) -> pd.arrays.DatetimeArray:
+    """Times for a frame; by way of an index they would be copied twice."""
+    utc = pd.DatetimeTZDtype("ns", "UTC")
+    times: pd.arrays.DatetimeArray = pd.Series(open_time * _NS_PER_MS, dtype=utc, copy=False).array
+    return times
 
 
 def _with_time_column(frame: pd.DataFrame) -> pd.DataFrame:
