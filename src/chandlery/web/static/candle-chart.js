@@ -109,8 +109,8 @@ export class CandleChart {
     this.candles.setData(this.all);
     this.volume.setData(this.all.map((bar) => bar.volume === undefined
       ? { time: bar.time } : { time: bar.time, value: bar.volume, color: bar.close >= bar.open ? up : down }));
-    this.marks.setData(this.all.map((bar) => bar.hole === undefined
-      ? { time: bar.time } : { time: bar.time, value: 1, color: bar.hole === "gap" ? gap : empty }));
+    this.marks.setData(this.all.filter((bar) => bar.hole !== undefined)
+      .map((bar) => ({ time: bar.time, value: 1, color: bar.hole === "gap" ? gap : empty })));
   }
 
   // draw again after bars came, with the same ones on the screen
@@ -142,7 +142,7 @@ export class CandleChart {
   async scrolled(range) {
     if (!range || this.busy || !this.series || !this.all.length) return;
     const visible = range.to - range.from;
-    const many = Math.min(MOST_LOAD, Math.max(LOAD, Math.round(visible)));
+    const many = Math.min(MOST_LOAD, Math.max(LOAD, Math.round(visible / 4)));
     if (range.from < NEAR && !this.atStart) await this.more({ count: many, end: this.bars.first }, "atStart");
     else if (range.to > this.all.length - NEAR && !this.atEnd) {
       await this.more({ count: many, start: nextOpen(this.bars.last, this.bars.step) }, "atEnd");
