@@ -10,7 +10,7 @@ FUZZ ?= --cases 100000
 DRILL ?= --seeds 200 --outage 10 120 --day
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench drill fuzz audit docs lock test-ccxt test-qlib test-frames wheel-check clean
+.PHONY: help demo test lint types bench drill fuzz audit site docs lock test-ccxt test-qlib test-frames wheel-check clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,8 +58,15 @@ audit:  ## Ask the package index which of the locked dependencies have known wea
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/audit/requirements.txt
 	.venv-audit/bin/python tests/audit/check_audit.py requirements/run.txt requirements/dev.txt
 
-docs: $(VENV)/.dev  ## Check that the documentation's links and references hold
-	$(BIN)/python -m pytest -q tests/docs
+$(VENV)/.docs: requirements/docs.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@touch $@
+
+site: $(VENV)/.docs  ## Build the documentation as a site in build/docs; a warning is an error
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
+
+docs: site  ## The site, and that links, commands and examples of the documentation hold
+	$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) tests/docs
 
 wheel-check: $(VENV)/.dev  ## Build the wheel, install it elsewhere, and collect with it
 	$(BIN)/python tests/wheel/check_wheel.py
@@ -85,6 +92,7 @@ lock: $(VENV)/.dev  ## Renew the locked dependencies: versions and hashes, no ad
 	$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(BIN)/uv pip compile $(LOCK) --group docs -c requirements/dev.txt -o requirements/docs.txt
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 clean:  ## Remove what was built here; stored candles stay
