@@ -20,11 +20,11 @@ from psycopg import sql
 from chandlery.domain.candle import CandleBatch, CandleRows
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
-from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs
+from chandlery.domain.timeframe import TIMEFRAMES, UtcMs
 from chandlery.storage.copy_binary import stored_form
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_ms, to_spans
-from chandlery.storage.sealed import SealedSeries, sealing_units
+from chandlery.storage.sealed import SealedSeries, unit_of
 from chandlery.storage.sql import query
 
 Kept = Literal["rows", "both", "segment", "archive"]
@@ -134,12 +134,6 @@ def unit_candles(connection: psycopg.Connection, of: SeriesPrint, unit: UnitPrin
     """The candles behind a fingerprint, unless they are in the archive alone. Raises DamagedDataError."""
     held = SealedSeries(connection, of.instrument_id, of.series)
     return held.candles(unit.span) if unit.kept == "segment" else held.rows(unit.span)
-
-
-def unit_of(timeframe: Timeframe, time: UtcMs) -> Span:
-    """The span that is sealed as one and holds ``time``."""
-    [unit] = sealing_units(timeframe, Span(time, time + 1))
-    return unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

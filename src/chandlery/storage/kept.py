@@ -18,7 +18,7 @@ from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.storage.archived import ArchiveFile
 from chandlery.storage.partitions import table_name, table_of
 from chandlery.storage.pgtime import to_datetime, to_ms, to_multirange
-from chandlery.storage.sealed import SealedSeries, is_empty, sealing_units
+from chandlery.storage.sealed import SealedSeries, is_empty, unit_of
 from chandlery.storage.sql import query
 
 
@@ -117,12 +117,6 @@ class KeptSeries:
 
     def _values(self, span: Span) -> dict[str, Any]:
         return self._key | {"start": to_datetime(span.start), "end": to_datetime(span.end)}
-
-
-def unit_of(timeframe: Timeframe, time: UtcMs) -> Span:
-    """The span that is sealed as one and holds ``time``."""
-    [unit] = sealing_units(timeframe, Span(time, time + 1))
-    return unit
 
 
 def partitions_there(connection: psycopg.Connection, timeframe: Timeframe) -> frozenset[str]:

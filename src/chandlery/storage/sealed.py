@@ -17,7 +17,7 @@ from psycopg import sql
 from chandlery.domain.candle import CandleBatch, CandleRows
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
-from chandlery.domain.timeframe import DAY_MS, HOUR_MS, IntArray, Timeframe
+from chandlery.domain.timeframe import DAY_MS, HOUR_MS, IntArray, Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
 from chandlery.storage.archived import ArchivedSegment, ArchiveFile
 from chandlery.storage.copy_binary import candle_stream, candles_from
@@ -33,6 +33,12 @@ def sealing_units(timeframe: Timeframe, span: Span) -> list[Span]:
     step = timeframe.step_ms
     months = 120 if step is None or step >= DAY_MS else 12 if step >= HOUR_MS else 1
     return calendar_periods(months, span)
+
+
+def unit_of(timeframe: Timeframe, time: UtcMs) -> Span:
+    """The span that is sealed as one and holds ``time``."""
+    [unit] = sealing_units(timeframe, Span(time, time + 1))
+    return unit
 
 
 @dataclass(frozen=True, slots=True)
