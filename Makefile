@@ -10,7 +10,7 @@ FUZZ ?= --cases 100000
 DRILL ?= --seeds 200 --outage 10 120 --day
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench drill fuzz audit site docs lock test-ccxt test-qlib test-frames wheel-check clean
+.PHONY: help demo test lint types bench validate drill fuzz audit site docs lock test-ccxt test-qlib test-frames wheel-check clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 
 bench: $(VENV)/.bench  ## Compare the ways in and out of PostgreSQL, in one run; BENCH="--growth 50" takes an hour
 	$(BIN)/python -m benchmarks $(BENCH)
+
+validate: $(VENV)/.dev  ## The whole life of candles once, from the exchange to Qlib, compared with the source; about a minute
+	@$(BIN)/python -m validation
 
 drill: $(VENV)/.dev  ## Faults at random on database and exchange; about 25 minutes; DRILL="--seeds 5" is short
 	PYTHONPATH=tests $(BIN)/python -m drill $(DRILL)
