@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -152,6 +153,17 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY / "src")
     assert done.stderr.strip() == "[] 0", done.stderr
+
+
+def test_a_command_without_frames_loads_none() -> None:
+    program = (
+        "import sys\nfrom chandlery.cli import main\n"
+        "code = main(['status'])\n"
+        "print([name for name in ('pandas', 'pyarrow', 'alembic', 'aiohttp') if name in sys.modules], code)"
+    )
+    environment = {**os.environ, "CHANDLERY_DATABASE_URL": NOWHERE}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "[] 3", done
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -25,6 +25,8 @@ PRICE_COLUMNS = ("open", "high", "low", "close")
 VOLUME_COLUMNS = ("base_volume", "quote_volume")
 VALUE_COLUMNS = PRICE_COLUMNS + VOLUME_COLUMNS
 COLUMNS = ("open_time", *VALUE_COLUMNS)
+FIELDS = ("timestamp", "open", "high", "low", "close", "volume", "quote_volume")
+"""The names of the same columns in files and frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

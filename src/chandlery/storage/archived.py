@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from chandlery.domain.candle import COLUMNS, CandleBatch
+from chandlery.domain.candle import COLUMNS, FIELDS, CandleBatch
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span
 from chandlery.errors import DamagedDataError
 from chandlery.storage import archive_places
-from chandlery.storage.csv_format import FIELDS
 from chandlery.storage.partitions import table_name
 from chandlery.storage.pgtime import to_datetime
 from chandlery.storage.segments import Column, Description

@@ -14,9 +14,9 @@ from typing import BinaryIO, Literal, Protocol
 
 import pyarrow as pa
 
-from chandlery.domain.candle import COLUMNS, CandleBatch
+from chandlery.domain.candle import COLUMNS, FIELDS, CandleBatch
 from chandlery.errors import StorageError
-from chandlery.storage.csv_format import FIELDS, HEADER, encode
+from chandlery.storage.csv_format import HEADER, encode
 
 FileFormat = Literal["csv", "parquet", "arrow", "freqtrade"]
 

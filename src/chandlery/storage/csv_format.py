@@ -20,11 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from chandlery.domain.candle import COLUMNS, CandleBatch, CandleRows
+from chandlery.domain.candle import COLUMNS, FIELDS, CandleBatch, CandleRows
 from chandlery.domain.instrument import Series
 from chandlery.errors import DataValidationError, StorageError
 
-FIELDS = ("timestamp", "open", "high", "low", "close", "volume", "quote_volume")
 HEADER = (",".join(FIELDS) + "\n").encode()
 
 _TOLD_FIELDS = FIELDS[1:-1]

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from chandlery.domain.candle import FIELDS
 from chandlery.domain.instrument import Kind
 from chandlery.errors import DataValidationError
 from chandlery.storage.catalog import described_by_name
-from chandlery.storage.csv_format import FIELDS
 from chandlery.storage.intake.tables import OPTIONAL, SPELLINGS
 
 DELIMITERS = (",", ";", "\t", "|")
