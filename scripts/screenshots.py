@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 
-from chromium import Chromium, Page, found  # noqa: E402
+from chromium import Chromium, Page, found  # type: ignore[import-not-found]  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 DAY_S = 86_400
