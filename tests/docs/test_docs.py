@@ -41,7 +41,7 @@ def test_every_command_has_its_line_and_its_help(command: str) -> None:
     assert "Usage:" in shown
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "types", "bench", "docs"])
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "types", "bench", "validate", "docs"])
 def test_the_makefile_has_the_targets_that_the_text_promises(target: str) -> None:
     assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
