@@ -25,6 +25,7 @@ from chandlery.errors import DataNotFoundError, DataValidationError, StorageErro
 from chandlery.services.bulk_import.given import Told, find_sources
 from chandlery.services.bulk_import.run import Manner, import_sources
 from chandlery.services.export_files import Wanted, export_files
+from chandlery.services.seal import Sealer
 from chandlery.storage.candle_files import FileFormat, write_file
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery
@@ -153,3 +154,17 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
     assert path.read_text() == "old"
     with pytest.raises(StorageError, match="cannot be written"):
         write_file(path / "below", "csv", [candles(series(), 5)])
+
+
+def test_months_that_live_without_their_rows_are_exported_too(storage: PostgreSQLStorage, tmp_path: Path) -> None:
+    """Only the newest candle is a row still; the extent of the series is that of its segments."""
+    batch = candles(series("BTC-USDT"), 2 * 44_640)
+    save(storage, batch)
+    sealer = Sealer(storage)
+    (entry,) = sealer.entries()
+    sealer.seal(entry, before=int(batch.open_time[-1]))
+    sealer.drop_rows(entry)
+
+    export_files(storage, tmp_path, "parquet", Wanted())
+
+    assert same_values(read(tmp_path / "BTC-USDT_1m.parquet", batch.series), batch).all()

@@ -214,12 +214,6 @@ SELECT {columns}
  ORDER BY open_time
  LIMIT (SELECT NULL::bigint)
 
--- name: series_extent
--- First and last open time of one series: two look-ups of the key.
-SELECT min(open_time), max(open_time)
-  FROM {table}
- WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
-
 -- name: revisions_in
 -- How many revisions a series has in [start, end), and where the first and the last are.
 SELECT count(*), min(open_time), max(open_time)
