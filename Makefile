@@ -44,7 +44,7 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
-bench: $(VENV)/.bench  ## Compare the ways in and out of PostgreSQL, in one run; BENCH="--growth 50" takes an hour
+bench: $(VENV)/.bench  ## Compare the ways in and out of PostgreSQL, in one run; BENCH="--growth 50" grows further
 	$(BIN)/python -m benchmarks $(BENCH)
 
 validate: $(VENV)/.dev  ## The whole life of candles once, from the exchange to Qlib, compared with the source; about a minute

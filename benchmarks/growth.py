@@ -47,15 +47,16 @@ class Growth:
 
 
 def growth(storage: PostgreSQLStorage, *, millions: float, minutes: float) -> list[Growth]:
-    """Fill a database up to ``millions`` of candles, or until the ``minutes`` are over, whichever comes first."""
+    """Fill a database up to ``millions`` of candles; when the ``minutes`` are over, what is reached is the last size."""
     deadline = time.monotonic() + minutes * 60
     wanted = [size for size in SIZES if size <= millions * 1_000_000]
     store = _Store(storage)
     found: list[Growth] = []
     for _ in store.grow() if wanted else ():
-        if store.candles >= wanted[len(found)]:
+        late = time.monotonic() > deadline
+        if late or store.candles >= wanted[len(found)]:
             found.append(store.measured())
-        if len(found) == len(wanted) or time.monotonic() > deadline:
+        if late or len(found) == len(wanted):
             break
     return found
 
