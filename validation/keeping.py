@@ -88,6 +88,7 @@ def go_on(life: Life) -> str:
     told = life.chandlery.run("collect", SYMBOL, *wanted, "--json")
     require(all(row["complete"] for row in told["series"]), "the collection is not complete")
     pages = life.exchange.pages()
+    require(pages, "nothing was asked for")
     for page in pages:
         require(int(page["before"]) + 1 >= _known_until(life, page), f"known candles were asked for again: {page}")
     new = sum(row["inserted"] for row in told["series"])
