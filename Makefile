@@ -10,7 +10,7 @@ FUZZ ?= --cases 100000
 DRILL ?= --seeds 200 --outage 10 120 --day
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench validate drill fuzz audit site docs lock test-ccxt test-qlib test-frames wheel-check clean
+.PHONY: help demo test lint types bench validate drill fuzz audit reference site docs lock test-ccxt test-qlib test-frames wheel-check clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ audit:  ## Ask the package index which of the locked dependencies have known wea
 $(VENV)/.docs: requirements/docs.txt $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
+
+reference: $(VENV)/.run  ## Write docs/reference from the code: commands, Python, schema
+	$(BIN)/python scripts/make_reference.py
 
 site: $(VENV)/.docs  ## Build the documentation as a site in build/docs; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
