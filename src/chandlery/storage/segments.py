@@ -86,13 +86,14 @@ class SomePieces(Description):
 
     pieces: Mapping[int, bytes | memoryview]
 
-    def checked(self) -> bytearray:
+    def checked(self) -> memoryview:
         """The file, with holes where nothing was fetched. Raises as ``Segment.checked`` does."""
-        file = bytearray(self.bounds[-1])
+        # a bytearray would touch every page of the holes
+        file = np.zeros(self.bounds[-1], np.uint8)
         for number, piece in self.pieces.items():
             _check(piece, self.checksums[number])
-            file[self.bounds[number] : self.bounds[number + 1]] = piece
-        return file
+            file[self.bounds[number] : self.bounds[number + 1]] = np.frombuffer(piece, np.uint8)
+        return file.data
 
 
 def pieces_of(columns: Iterable[str]) -> list[int]:
