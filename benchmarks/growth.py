@@ -47,7 +47,7 @@ class Growth:
 
 
 def growth(storage: PostgreSQLStorage, *, millions: float, minutes: float) -> list[Growth]:
-    """Fill a database up to ``millions`` of candles; when the ``minutes`` are over, what is reached is the last size."""
+    """Fill a database up to ``millions`` of candles; what is reached after ``minutes`` is the last size."""
     deadline = time.monotonic() + minutes * 60
     wanted = [size for size in SIZES if size <= millions * 1_000_000]
     store = _Store(storage)
