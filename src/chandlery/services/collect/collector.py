@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from chandlery.domain.instrument import Instrument
+from chandlery.domain.instrument import Instrument, Series
+from chandlery.domain.span import Spans
 from chandlery.domain.timeframe import Timeframe
 from chandlery.errors import DatabaseError, StorageError
 from chandlery.exchange.source import CandleSource
 from chandlery.services.collect.run import Progress, Run, SeriesReport, Wanted
 from chandlery.services.collect.series import SeriesJob
-from chandlery.services.listed import chosen
+from chandlery.services.listed import chosen, delisted, not_listed_any_more
 from chandlery.services.outputs import Output
 
 
@@ -52,11 +53,11 @@ class Collector:
             self._run.stopping.set()
 
     async def run(self, wanted: Wanted) -> list[SeriesReport]:
-        """Collect everything wanted; a report a series, in the order asked for.
+        """Collect everything wanted; a report a series, in the order asked for, those of delisted instruments last.
 
         A failure of one series stands in its report and does not stop the others. There are no reports if it was
         stopped before it knew what the exchange lists. Raises DataNotFoundError for a symbol that the exchange does
-        not list, naming near ones, and whatever keeps the output from storing.
+        not list and of which nothing is stored, naming near ones, and whatever keeps the output from storing.
         """
         run = self._run = Run(self._source, self._output, wanted, self._watch)
         if self._stopped:
@@ -68,11 +69,14 @@ class Collector:
             if listed is None or now is None:
                 return reports  # stopped before anything was known
             run.now = now
-            instruments = chosen(wanted.symbols, listed, self._source.exchange)
+            gone = await self._delisted(run, listed)
+            left = {report.series.symbol for report in gone}
+            there = [symbol for symbol in wanted.symbols if symbol not in left]
+            instruments = chosen(there, listed, self._source.exchange)
             await run.stored(self._output.prepare, instruments)
             run.progress.series_planned = len(instruments) * len(wanted.timeframes)
             await run.stored(self._output.started, _described(wanted))
-            reports += await asyncio.gather(*self._begun(run, instruments))
+            reports += [*await asyncio.gather(*self._begun(run, instruments)), *gone]
             if run.failure is not None:
                 raise run.failure
             await run.stored(self._output.ended, _outcome(run, reports), run.progress.pages_done, run.progress.result)
@@ -83,6 +87,14 @@ class Collector:
             run.close()
             self._output.take_heart()
         return reports
+
+    async def _delisted(self, run: Run, listed: Sequence[Instrument]) -> list[SeriesReport]:
+        async def covered(series: Series) -> Spans:
+            return await run.stored(self._output.covered, series)
+
+        wanted = run.wanted
+        gone = await delisted(wanted.symbols, wanted.timeframes, listed, self._source.exchange, covered)
+        return [SeriesReport(series=series, error=not_listed_any_more(series)) for series in gone]
 
     def _begun(self, run: Run, instruments: Sequence[Instrument]) -> list[asyncio.Task[SeriesReport]]:
         """A task a series, in the order asked for; what is made of another series waits until that is collected."""

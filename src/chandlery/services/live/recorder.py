@@ -19,7 +19,7 @@ from chandlery.exchange.source import CandleSource
 from chandlery.exchange.stream import CandleStream, Lost, Pushed, Refused, StreamEvent, Subscribed, Unreadable
 from chandlery.services import error_log
 from chandlery.services.judging import delivery_of
-from chandlery.services.listed import chosen
+from chandlery.services.listed import chosen, delisted, not_listed_any_more
 from chandlery.services.live.healing import Healer
 from chandlery.services.live.state import LiveProgress, LiveState
 from chandlery.services.live.store import LiveStore
@@ -91,8 +91,9 @@ class Recorder:
     async def run(self, wanted: LiveWanted) -> None:
         """Record until ``stop``.
 
-        Raises DataNotFoundError for a symbol that the exchange does not list, naming near ones, an ExchangeError if
-        the exchange cannot be reached at the start, and whatever keeps the store from storing.
+        Raises DataNotFoundError for a symbol that the exchange does not list and of which nothing is stored, naming
+        near ones, an ExchangeError if the exchange cannot be reached at the start, and whatever keeps the store from
+        storing.
         """
         try:
             series = await self._unless_stopped(self._begin(wanted))
@@ -105,7 +106,7 @@ class Recorder:
             self._store.take_heart()
 
     async def _begin(self, wanted: LiveWanted) -> Wanted:
-        instruments = chosen(wanted.symbols, await self._source.instruments(), self._source.exchange)
+        instruments = await self._listed(wanted)
         await self._state.blocking(self._store.prepare, instruments)
         series = [
             (instrument, Series(self._source.exchange, instrument.symbol, timeframe))
@@ -115,6 +116,19 @@ class Recorder:
         now = await self._source.now()
         self.progress.tails = {one: await self._tail(instrument, one, now, wanted) for instrument, one in series}
         return series
+
+    async def _listed(self, wanted: LiveWanted) -> list[Instrument]:
+        """The wanted instruments. One that was taken off the list is told of and left out, unless none is left."""
+        exchange, listed = self._source.exchange, await self._source.instruments()
+        gone = await delisted(wanted.symbols, wanted.timeframes, listed, exchange, self._state.covered)
+        left = {series.symbol for series in gone}
+        there = [symbol for symbol in wanted.symbols if symbol not in left]
+        if gone and not there:
+            raise not_listed_any_more(gone[0])
+        for series in gone:
+            with error_log.about(series):
+                error_log.series_failed(not_listed_any_more(series))
+        return chosen(there, listed, exchange)
 
     async def _tail(self, instrument: Instrument, series: Series, now: UtcMs, wanted: LiveWanted) -> Tail:
         covered = await self._state.blocking(self._store.covered, series)
