@@ -110,6 +110,13 @@ def test_status_of_an_empty_database_says_how_to_begin(run: Run) -> None:
     assert "chandlery collect BTC-USDT" in run("status")
 
 
+def test_status_names_the_symbols_of_which_nothing_is_stored(shell: Shell, stored: PostgreSQLStorage) -> None:
+    several = shell.run("status", "BTC-USDT", "eth/usdt")
+    assert "BTC-USDT 1m" in several.out
+    assert several.err.strip() == "No candles of ETH-USDT are stored. Collect it: chandlery collect ETH-USDT"
+    assert "Nothing is stored yet" not in shell.run("status", "ETH-USDT").text
+
+
 def test_status_shows_what_last_went_wrong_with_a_series(
     run: Run, storage: PostgreSQLStorage, capsys: pytest.CaptureFixture[str]
 ) -> None:

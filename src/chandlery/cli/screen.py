@@ -62,10 +62,15 @@ def write_json_line(value: Any) -> None:
 
 
 def table(*columns: str, left: int = 1, title: str | None = None) -> Table:
-    """An empty table whose first ``left`` columns are text and whose others are numbers."""
+    """An empty table whose first ``left`` columns are text and whose others are numbers.
+
+    In a window that is too narrow text goes on in the next line: nothing is cut, numbers least of all.
+    """
     made = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold")
     for position, name in enumerate(columns):
-        made.add_column(name, justify="left" if position < left else "right", no_wrap=position != len(columns) - 1)
+        is_text = position < left
+        wraps = is_text or position == len(columns) - 1
+        made.add_column(name, justify="left" if is_text else "right", no_wrap=not wraps, overflow="fold")
     return made
 
 

@@ -12,6 +12,8 @@ from chandlery.cli.options import AsJson, Config, settings_from
 from chandlery.cli.screen import complain, console, day, duration, moment, note, say, size, table, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from chandlery.services.status import SeriesStatus
@@ -60,8 +62,19 @@ def status(
         if newest is not None:
             outcome = newest.outcome or "still running, or killed"
             note(f"Last run: {newest.command}, {moment(newest.started_at)} UTC, {outcome}.")
-    else:
+    elif not symbols:
         say("Nothing is stored yet. Collect something: chandlery collect BTC-USDT --since 2024-01-01")
+    if not json:
+        _name_absent(symbols or (), rows)
+
+
+def _name_absent(symbols: Sequence[str], rows: list[SeriesStatus]) -> None:
+    from chandlery.domain.instrument import canonical_symbol
+
+    stored = {row.symbol for row in rows}
+    for symbol in dict.fromkeys(map(canonical_symbol, symbols)):
+        if symbol not in stored:
+            note(f"No candles of {symbol} are stored. Collect it: chandlery collect {symbol}")
 
 
 def draw(rows: list[SeriesStatus]) -> None:
