@@ -13,10 +13,11 @@ from chandlery.domain.candle import CandleBatch
 from chandlery.domain.span import Span
 from chandlery.errors import ConfigurationError, DamagedDataError, StorageError
 from chandlery.services.archive import Archiver, ArchiveReport
-from chandlery.services.retention import Keeper, policy_of
+from chandlery.services.retention import Action, Keeper, policy_of
 from chandlery.services.seal import Sealer, SealReport
 from chandlery.storage.archive_places import place_of
 from chandlery.storage.delivery import Delivery
+from chandlery.storage.kept import KeptSeries
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sealed import identical
 from s3_server import bucket
@@ -198,3 +199,27 @@ def test_a_place_that_cannot_be_one_is_refused(text: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told) as caught:
         place_of(text)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_month_that_changes_before_its_turn_is_passed_over(
+    storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path
+) -> None:
+    """Somebody writes to it after it was listed; it is sealed and archived again later."""
+    [entry] = storage.ledger.entries()
+    number = entry.instrument_id
+    listed = storage.database.transact(lambda c: KeptSeries(c, number, HALF_HOURS).sealed_months())
+    storage.writer.write([Delivery(batch=changed(months, slice(5, 6)), covered=months.runs())])
+    archiver = Archiver(storage, str(tmp_path))
+    assert [archiver.archive_month(entry, kept).files for kept in listed] == [0, 1]
+    assert [path.name for path in files_of(tmp_path)] == ["2024-12.parquet"]
+
+
+def test_a_segment_that_is_no_more_when_its_turn_comes_is_left_to_the_next_run(
+    storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path
+) -> None:
+    archive(storage, tmp_path)
+    keeper = Keeper(storage, policy_of({"30m": 1}, {"30m": 1}, None, None), EVER.end)
+    steps = [step for step in keeper.plan() if step.action is Action.DROP_SEGMENT]
+    Sealer(storage).unseal(steps[0].entry, steps[0].unit)
+    assert keeper.run(steps[:1]).changed == 1
+    assert identical(everything(storage), months)

@@ -17,7 +17,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from candles import candles, series
+from candles import candles, changed, series
 from chandlery.domain.candle import CandleBatch
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
@@ -234,6 +234,26 @@ def test_a_check_misses_nothing_of_what_was_dropped_on_purpose(three_years: Post
     assert findings(), "three of four hours have no row"
     retain(three_years, OF_HOURS)
     assert findings() == []
+
+
+def test_no_segment_goes_while_its_rows_are_to_stay(three_years: PostgreSQLStorage) -> None:
+    """The term of all segments may be shorter than that of some rows; then the segments stay as long as those."""
+    keeper = Keeper(three_years, policy_of({"30m": 10_000}, {}, 30, None, lose=True), NOW)
+    before = stored(three_years, HALF_HOURS)
+    keeper.run(keeper.plan())
+    assert identical(stored(three_years, HALF_HOURS), before)
+
+
+def test_a_finer_candle_that_changes_makes_nothing_unknown_that_was_dropped(storage: PostgreSQLStorage) -> None:
+    """Else the next collection would bring back what had served its term."""
+    minutes = candles(series("BTC-USDT", "30m"), 400 * 48, start=BEGIN)
+    storage.writer.write([Delivery(batch=minutes, covered=minutes.runs())])
+    year = Span(BEGIN, BEGIN + 400 * DAY)
+    storage.writer.derive(HOURS, HALF_HOURS.timeframe, year)
+    retain(storage, OF_HOURS)
+    assert len(stored(storage, HOURS)) == 35 * 24
+    storage.writer.write([Delivery(batch=changed(minutes, slice(7, 8)), covered=minutes.runs())])
+    assert storage.ledger.covered(HOURS) == Spans([year])
 
 
 def test_dropped_candles_that_come_again_are_known_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import LiteralString
@@ -16,12 +17,14 @@ from psycopg.conninfo import make_conninfo
 from candles import START, candles, changed, series
 from chandlery.domain.candle import CandleBatch
 from chandlery.domain.instrument import Series
+from chandlery.domain.rollup import roll_up
 from chandlery.domain.span import Span, Spans
-from chandlery.errors import DamagedDataError
+from chandlery.errors import DamagedDataError, DatabaseError
 from chandlery.services.seal import Sealer, SealReport
+from chandlery.storage.database import DatabaseOptions
 from chandlery.storage.delivery import Delivery, SaveResult
 from chandlery.storage.postgres import PostgreSQLStorage
-from chandlery.storage.sealed import Sealed, SealedSeries, identical, sealing_units
+from chandlery.storage.sealed import Sealed, SealedSeries, give_back_space, identical, sealing_units
 
 DAY = 86_400_000
 FIRST = START + 305 * DAY
@@ -337,3 +340,44 @@ def test_a_damaged_segment_without_rows_is_given_up_only_if_asked(
     assert storage.ledger.covered(HALF_HOURS) == Spans([Span(DECEMBER.end, DECEMBER.end + DAY // 48)])
     save(storage, two_months)
     assert identical(rows(storage), two_months)
+
+
+def test_what_was_made_of_a_given_up_month_is_made_again(storage: PostgreSQLStorage, two_months: CandleBatch) -> None:
+    """The exchange may send other values now, so what the ledger knows of coarser series goes with the month."""
+    coarse, november = series(interval="4h"), Spans([NOVEMBER])
+    storage.writer.derive(coarse, HALF_HOURS.timeframe, NOVEMBER)
+    assert storage.ledger.covered(coarse) == november
+    seal(storage, drop_rows=True)
+    spoil(storage)
+    sealer = Sealer(storage)
+    for entry in sealer.entries():
+        sealer.verify(entry, refetch=True)
+    assert storage.ledger.covered(coarse) == Spans()
+    again = changed(two_months, slice(0, len(two_months)), by=5.0)
+    save(storage, again)
+    storage.writer.derive(coarse, HALF_HOURS.timeframe, NOVEMBER)
+    assert identical(rows(storage, coarse), roll_up(again, coarse.timeframe, november)[0])
+
+
+def test_who_began_to_read_before_a_month_was_sealed_still_finds_its_rows(storage: PostgreSQLStorage) -> None:
+    """A truncated table looks empty to whoever looks at the past; so space is given back when he has ended."""
+    batch = candles(series(), 45 * 1440, start=FIRST)
+    save(storage, batch)
+    number = storage.catalog.ensure("okx", "BTC-USDT")
+    hurried = DatabaseOptions(lock_timeout_s=0.05, patience_s=0)
+    with (
+        psycopg.connect(storage.database.conninfo) as reader,
+        PostgreSQLStorage(storage.database.conninfo, hurried) as other,
+    ):
+        reader.isolation_level = IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT FROM chandlery.sealed")
+        with contextlib.suppress(DatabaseError):
+            seal(other, drop_rows=True)
+        assert len(SealedSeries(reader, number, batch.series).rows(NOVEMBER)) == 30 * 1440
+        reader.commit()
+        other.database.transact(lambda c: give_back_space(c, "candle_1m_2024_11"))
+    size = storage.database.transact(
+        lambda c: c.execute("SELECT pg_relation_size('chandlery.candle_1m_2024_11')").fetchone()
+    )
+    assert size == (0,)
+    assert identical(storage.reader.candles(batch.series, EVER), batch)

@@ -17,6 +17,7 @@ from chandlery.domain.timeframe import TIMEFRAMES
 from chandlery.errors import DatabaseError
 from chandlery.storage.copy_binary import candles_from
 from chandlery.storage.postgres import PostgreSQLStorage
+from chandlery.storage.target import Manner, PartitionGone, Target
 from chandlery.storage.writer import Delivery, SaveResult, Writer
 
 EVER = Span(0, 4_102_444_800_000)
@@ -206,6 +207,21 @@ def test_a_dropped_partition_is_made_again(storage: PostgreSQLStorage) -> None:
     storage.writer.write([delivery(batch)])
     storage.database.transact(lambda c: c.execute("DROP TABLE chandlery.candle_1m_2024_01"))
     assert storage.writer.write([delivery(batch)]).inserted == 10
+
+
+def test_a_partition_dropped_during_a_race_costs_no_candle(storage: PostgreSQLStorage) -> None:
+    """What goes through a staging table says so too, instead of taking good candles for refused ones."""
+    batch = candles(series(), 10)
+    storage.writer.write([delivery(batch)])
+    storage.database.transact(lambda c: c.execute("DROP TABLE chandlery.candle_1m_2024_01"))
+    number = storage.catalog.ensure("okx", "BTC-USDT")
+    manner = Manner(on_revision="replace", rows_per_copy=100, staged=True)
+
+    def store(connection: psycopg.Connection) -> SaveResult:
+        return Target(storage.database, connection, number, delivery(batch), manner).store()
+
+    with pytest.raises(PartitionGone):
+        storage.database.transact(store)
 
 
 def test_the_view_is_for_people(storage: PostgreSQLStorage) -> None:

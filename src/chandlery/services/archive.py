@@ -71,13 +71,17 @@ class Archiver:
         if self._on_span is not None:
             self._on_span(entry.series, kept.span)
         moved = _moved(kept.file, name)
-        file = moved or self._written(name, self._candles(entry, kept))
-        if not self._database.transact(lambda connection: _locked(connection, entry).register(kept, file)):
+        candles = None if moved else self._candles(entry, kept)
+        file = moved if candles is None else self._written(name, candles)
+        if file is None or not self._registered(entry, kept, file):
             return ArchiveReport()
         return ArchiveReport(known=1) if moved else ArchiveReport(files=1, candles=kept.candles, bytes=file.size)
 
-    def _candles(self, entry: LedgerEntry, kept: Kept) -> CandleBatch:
-        return self._database.transact(lambda connection: _kept(connection, entry).sealed.candles(kept.span))
+    def _candles(self, entry: LedgerEntry, kept: Kept) -> CandleBatch | None:
+        return self._database.transact(lambda connection: _kept(connection, entry).sealed.candles_if_sealed(kept.span))
+
+    def _registered(self, entry: LedgerEntry, kept: Kept, file: ArchiveFile) -> bool:
+        return self._database.transact(lambda connection: _locked(connection, entry).register(kept, file))
 
     def _written(self, name: str, candles: CandleBatch) -> ArchiveFile:
         """Write a file and read it back."""

@@ -18,7 +18,7 @@ from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.storage.archived import ArchiveFile
 from chandlery.storage.partitions import table_name, table_of
 from chandlery.storage.pgtime import to_datetime, to_ms, to_multirange
-from chandlery.storage.sealed import SealedSeries, is_empty, unit_of
+from chandlery.storage.sealed import SealedSeries, is_empty, let_readers_end, unit_of
 from chandlery.storage.sql import query
 
 
@@ -135,10 +135,12 @@ def rows_in(connection: psycopg.Connection, partition: str) -> int:
 
 def drop_if_empty(connection: psycopg.Connection, partition: str) -> None:
     """Drop a partition that has no rows; looking at one that has some stops nobody."""
-    if is_empty(connection, sql.Identifier("chandlery", partition)) and not rows_in(connection, partition):
-        drop_partition(connection, partition)
+    if is_empty(connection, sql.Identifier("chandlery", partition)):
+        let_readers_end(connection)
+        if not rows_in(connection, partition):
+            drop_partition(connection, partition)
 
 
 def drop_partition(connection: psycopg.Connection, partition: str) -> None:
-    """Give all its space back at once; who needs it again makes it again."""
+    """Give all its space back at once; who needs it again makes it again. First ``let_readers_end``."""
     connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("chandlery", partition)))

@@ -22,6 +22,7 @@ from chandlery.errors import DamagedDataError
 from chandlery.storage.archived import ArchivedSegment, ArchiveFile
 from chandlery.storage.copy_binary import candle_stream, candles_from
 from chandlery.storage.coverage import lock_key
+from chandlery.storage.derivation import lock_series, made_of, uncover
 from chandlery.storage.partitions import calendar_periods, partition_values, partitions_of, table_of
 from chandlery.storage.pgtime import to_datetime, to_ms, to_multirange
 from chandlery.storage.segments import Description, Segment, decode, encode
@@ -80,13 +81,20 @@ class SealedSeries:
         return CandleBatch.empty(self.series) if row is None or row[0] is None else candles_from(row[0], self.series)
 
     def candles(self, unit: Span) -> CandleBatch:
-        """The candles of a sealed span, out of its segment or its archived file.
+        """The candles of a sealed span, out of its segment or its archived file, for whoever has the series' lock.
 
         Raises DamagedDataError, and StorageError if the file cannot be had.
         """
+        candles = self.candles_if_sealed(unit)
+        assert candles is not None, "nobody else unseals what is locked"
+        return candles
+
+    def candles_if_sealed(self, unit: Span) -> CandleBatch | None:
+        """The same without the lock; None if nothing is sealed there any more."""
         with self.connection.cursor(binary=True) as cursor:
             row = cursor.execute(query("read_segment"), self._values(unit)).fetchone()
-        assert row is not None
+        if row is None:
+            return None
         count, first, last, bounds, checksums, checksum, data, *file = row
         about: dict[str, Any] = {
             "rows": count,
@@ -195,7 +203,10 @@ class SealedSeries:
             self.connection.execute(query("drop_segments"), self._key | {"starts": starts})
 
     def forget_coverage(self, bars: Span) -> None:
-        """Take ``bars`` out of the ledger, so that they are collected again."""
+        """Take ``bars`` out of the ledger, and what was made of them in coarser series, so that all is known anew."""
+        stale = made_of(self.connection, self.series.timeframe, [(self._instrument_id, Spans([bars]))])
+        lock_series(self.connection, [lock_key(1, number, series) for number, series, _ in stale])
+        uncover(self.connection, stale)
         self.connection.execute(query("forget_coverage"), self._key | {"bars": to_multirange(Spans([bars]))})
 
     def name(self, unit: Span) -> str:
@@ -220,10 +231,19 @@ def give_back_space(connection: psycopg.Connection, partition: str) -> None:
     """Empty the files of a partition that has no rows any more: what deleted rows took is not free until then."""
     table = sql.Identifier("chandlery", partition)
     if is_empty(connection, table):
+        let_readers_end(connection)
         connection.execute("SET LOCAL chandlery.minds_segments = 'on'")
         connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table))
         if is_empty(connection, table):
             connection.execute(sql.SQL("TRUNCATE {}").format(table))
+
+
+def let_readers_end(connection: psycopg.Connection) -> None:
+    """Wait for all who may look at the database as it was before now, and so miss what is truncated or dropped next.
+
+    What goes was sealed by a transaction that has ended. Raises LockNotAvailable when ``lock_timeout`` is over.
+    """
+    connection.execute(query("let_readers_end"))
 
 
 def is_empty(connection: psycopg.Connection, table: sql.Identifier) -> bool:

@@ -186,7 +186,8 @@ class Target:
         self._connection.execute("DROP TABLE IF EXISTS pg_temp.candle_staging")
         self._connection.execute(query("make_staging"))
         self._copy_in(query("insert_candles", table=sql.Identifier("pg_temp", "candle_staging")), stream)
-        return self._connection.execute(query("insert_staged", table=self._table)).rowcount
+        with _partition_told():
+            return self._connection.execute(query("insert_staged", table=self._table)).rowcount
 
     def _settle_race(self, new: CandleBatch, inserted: int) -> SaveResult:
         """Somebody from outside stored some of ``new`` first: his equal rows are unchanged, the others revised."""

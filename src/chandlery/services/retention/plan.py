@@ -117,12 +117,12 @@ class Step:
 def steps_of(
     entry: LedgerEntry, months: Iterable[Kept], newest: UtcMs | None, policy: Policy, now: UtcMs
 ) -> list[Step]:
-    """What is due of a series whose newest row opens at ``newest``."""
+    """What is due of a series whose newest row opens at ``newest``; a segment stays as long as its rows."""
     term = policy.terms.get(entry.series.timeframe, Term())
     steps: list[Step] = []
     for kept in months:
         closed = bars_of(entry.series.timeframe, kept.span).end
-        rows_stay = False
+        rows_stay = kept.rows > 0
         if kept.rows and term.rows_due(closed, now):
             step = _of_rows(entry, kept, newest, term, policy, now)
             rows_stay = step.action is Action.KEEP

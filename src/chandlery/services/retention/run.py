@@ -26,7 +26,7 @@ from chandlery.storage.coverage import LedgerEntry, lock_key
 from chandlery.storage.derivation import lock_series
 from chandlery.storage.kept import Kept, KeptSeries, drop_if_empty, drop_partition, partitions_there, rows_in
 from chandlery.storage.postgres import PostgreSQLStorage
-from chandlery.storage.sealed import give_back_space, identical
+from chandlery.storage.sealed import give_back_space, identical, let_readers_end
 
 OnStep = Callable[[Step], None]
 
@@ -112,6 +112,7 @@ class Keeper:
             self._on_step(step)
 
         def drop(connection: psycopg.Connection) -> bool:
+            let_readers_end(connection)
             purposes = (1, 3)
             keys = [lock_key(p, step.entry.instrument_id, step.series) for p in purposes for step in steps]
             lock_series(connection, sorted(set(keys)))
@@ -151,8 +152,10 @@ class Keeper:
         if file is None:
             self._counted(0)
             return
-        candles = self._database.transact(lambda connection: _kept(connection, step.entry).sealed.candles(step.unit))
-        if not identical(decoded(step.series, file.fetched()), candles):
+        candles = self._database.transact(
+            lambda connection: _kept(connection, step.entry).sealed.candles_if_sealed(step.unit)
+        )
+        if candles is not None and not identical(decoded(step.series, file.fetched()), candles):
             raise DamagedDataError(f"{file.name} is not what is sealed of {step.series}.", hint="Archive it elsewhere.")
 
         def drop(connection: psycopg.Connection) -> bool:

@@ -29,8 +29,10 @@ UPDATE chandlery.sealed SET data = NULL
    AND sealed_at = %(sealed_at)s AND archive_sha256 = %(sha256)s AND archive_file = %(file)s AND NOT rows_kept
 
 -- name: retire
--- Known once, not here any more: what the exchange was never asked for is not part of it.
-UPDATE chandlery.coverage SET retired = retired + (spans * %(bars)s::tstzmultirange)
+-- Known once, not here any more: what the exchange was never asked for is not part of it. Nor is it made again when a
+-- finer candle changes.
+UPDATE chandlery.coverage
+   SET retired = retired + (spans * %(bars)s::tstzmultirange), derived = derived - %(bars)s::tstzmultirange
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
 -- name: read_held

@@ -3,6 +3,28 @@
 -- name: guard_partition
 SELECT chandlery.guard_sealed(%(partition)s::regclass, %(timeframe)s, %(start)s, %(end)s)
 
+-- name: let_readers_end
+-- A dropped or truncated table looks empty to an older snapshot, which may know nothing yet of the segments that hold the
+-- same. Every reader's snapshot begins with a look at what is sealed, and that lock is his until he ends. Whoever comes
+-- later sees the segments, so nobody waits in a queue behind this, as he would behind a lock.
+DO $$
+DECLARE
+    longest interval := nullif(current_setting('lock_timeout'), '0')::interval;
+    readers text[] := ARRAY(
+        SELECT virtualtransaction FROM pg_locks
+         WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND relation = 'chandlery.sealed'::regclass AND pid <> pg_backend_pid());
+BEGIN
+    WHILE EXISTS (SELECT FROM pg_locks WHERE virtualtransaction = ANY (readers)) LOOP
+        IF clock_timestamp() > statement_timestamp() + longest THEN
+            RAISE EXCEPTION 'somebody still reads what was there before the space is given back'
+                USING ERRCODE = 'lock_not_available';
+        END IF;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+END
+$$
+
 -- name: sealed_spans
 -- What is sealed of a series in [start, end).
 SELECT starts_at, ends_at, rows_kept
