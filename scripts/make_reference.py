@@ -51,10 +51,10 @@ def pages(conninfo: str) -> dict[str, str]:
 
 
 def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """A table of Markdown, between empty lines; nothing if it has no rows."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    titles = list(titles)
-    return ["", f"| {' | '.join(titles)} |", "|" + "---|" * len(titles), *lines, ""] if lines else [""]
+    """A table of Markdown, between empty lines, without columns that are empty; nothing if it has no rows."""
+    columns = [column for column in zip(titles, *rows, strict=True) if any(column[1:])]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in zip(*columns, strict=True)]
+    return ["", *lines[:1], "|" + "---|" * len(columns), *lines[1:], ""] if lines else [""]
 
 
 # commands
