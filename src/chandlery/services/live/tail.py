@@ -51,12 +51,16 @@ class Tail:
         self.known |= known
         self.stored += candles
         self._stored_at.append((now_s, candles))
+        self._forget(now_s)  # here too, for whoever reads a stream may never ask
 
     def candles_a_minute(self, now_s: float) -> int:
         """Candles committed in the last minute."""
+        self._forget(now_s)
+        return sum(count for _, count in self._stored_at)
+
+    def _forget(self, now_s: float) -> None:
         while self._stored_at and self._stored_at[0][0] < now_s - _A_MINUTE_S:
             self._stored_at.popleft()
-        return sum(count for _, count in self._stored_at)
 
 
 def begins_at(series: Series, covered: Spans, now: UtcMs, since: UtcMs | None) -> UtcMs:
