@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chandlery.domain.instrument import Series
+from chandlery.domain.timeframe import TIMEFRAMES
 from chandlery.errors import ChandleryError, ConnectionError, DataNotFoundError, ExchangeUnavailable
 from chandlery.services.collect import Collector, Follower, Round, SeriesReport, Wanted
 from chandlery.services.collect.following import pause_s
@@ -119,3 +121,15 @@ def test_a_stop_ends_the_wait_at_once() -> None:
 
     asyncio.run(run())
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [(None, False), (DataNotFoundError("not listed any more"), False), (ExchangeUnavailable("down"), True)],
+)
+def test_what_is_not_listed_any_more_does_not_make_all_rounds_fail(error: ChandleryError | None, failed: bool) -> None:
+    """Else nobody would be told that something new fails, for that is told once until a round goes well."""
+    series = Series("okx", "BTC-USDT-240329", TIMEFRAMES["1m"])
+    done = Round(number=1, began=0, reports=[SeriesReport(series=series, error=error)])
+    assert done.went_well is not failed
+    assert bool(done.problems) is bool(error)

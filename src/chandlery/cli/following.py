@@ -62,20 +62,20 @@ class _Teller:
 
     def tell(self, done: Round) -> None:
         """Write what there is to say of a round."""
-        self._tell_problems(done.problems)
+        self._tell_problems(done)
         if self._as_json:
             write_json_line(_plain(done))
         elif done.result.inserted or done.result.revised or done.result.rejected:
             say(_in_a_line(done))
 
-    def _tell_problems(self, problems: tuple[str, ...]) -> None:
+    def _tell_problems(self, done: Round) -> None:
         from chandlery.services import error_log
 
-        for problem in problems:
+        for problem in done.problems:
             if problem not in self._problems:
                 complain(problem)
-        self._problems = problems
-        if not problems and error_log.all_well():
+        self._problems = done.problems
+        if done.went_well and error_log.all_well():
             note("It works again.")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from chandlery.domain.timeframe import UtcMs
-from chandlery.errors import ChandleryError
+from chandlery.errors import ChandleryError, DataNotFoundError
 from chandlery.services.collect.collector import Collector
 from chandlery.services.collect.run import SeriesReport, Wanted
 from chandlery.storage.writer import SaveResult
@@ -39,6 +39,12 @@ class Round:
     def result(self) -> SaveResult:
         """What the round stored."""
         return sum((report.result for report in self.reports), start=SaveResult())
+
+    @property
+    def went_well(self) -> bool:
+        """Whether nothing failed. That an instrument is not listed any more is told, and is no failure: it stays so."""
+        errors = [report.error for report in self.reports if not isinstance(report.error, DataNotFoundError)]
+        return self.error is None and not any(errors)
 
     @property
     def problems(self) -> tuple[str, ...]:
