@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from command_lines import understand
+from docs.pages import PAGES, ROOT
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _CALL = re.compile(r"^(?:\$ )?((?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?chandlery\b.*)$")
 SHOWN = {page: [] for page in PAGES}
 for page in PAGES:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import psycopg
 
 from candles import candles, series
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery
-
-DOCS = Path(__file__).parents[2] / "docs"
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (DOCS / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+from docs.pages import ROOT, blocks
 
 
 def test_every_example_in_sql_runs_and_finds_something(storage: PostgreSQLStorage) -> None:
     storage.require_schema()
     batches = [candles(series(symbol, bar), 50) for symbol in ("BTC-USDT", "ETH-USDT") for bar in ("1m", "1h")]
     storage.writer.write([Delivery(batch=batch, covered=batch.runs()) for batch in batches])
-    statements = [text for block in blocks("sql.md", "sql") for text in block.split(";\n")]
+    statements = [
+        text
+        for block in blocks(ROOT / "docs" / "sql.md")
+        if block.language == "sql"
+        for text in block.text.split(";\n")
+    ]
     with psycopg.connect(storage.database.conninfo) as connection:
         connection.execute("SET timezone = 'Asia/Kolkata'")
         for statement in statements:
