@@ -15,6 +15,9 @@ from chandlery.errors import ExchangeError
 SURPRISE_S = 2.0
 """A reading further than this from the expected time is not believed before it was asked for again."""
 
+PATIENCE_S = 5.0
+"""So long a reading that is due is waited for where an older one can serve: a stream stores candles meanwhile."""
+
 Seconds = Callable[[], float]
 
 
@@ -22,15 +25,22 @@ class ExchangeClock:
     """Tells the exchange's time. ``read`` asks the exchange, in UTC milliseconds.
 
     ``wall_clock`` gives this machine's seconds since 1970 and is not trusted; ``steady_clock`` never steps. A reading
-    serves for ``age_s`` seconds. ``offset_s`` is the exchange's clock minus ours as last measured, 0 before.
+    serves for ``age_s`` seconds, and longer where no newer one comes within ``patience_s``. ``offset_s`` is the
+    exchange's clock minus ours as last measured, 0 before.
     """
 
     def __init__(
-        self, read: Callable[[], Awaitable[UtcMs]], *, wall_clock: Seconds, steady_clock: Seconds, age_s: float
+        self,
+        read: Callable[[], Awaitable[UtcMs]],
+        *,
+        wall_clock: Seconds,
+        steady_clock: Seconds,
+        age_s: float,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.offset_s = 0.0
         self._read, self._wall_clock, self._steady_clock = read, wall_clock, steady_clock
-        self._age_s = age_s
+        self._age_s, self._patience_s = age_s, patience_s
         self._lead_s: float | None = None  # the exchange's UTC minus the steady clock
         self._due_at = float("-inf")
         self._asking = asyncio.Lock()
@@ -48,8 +58,9 @@ class ExchangeClock:
 
     async def _refreshed(self, known_s: float | None) -> float:
         try:
-            lead_s = await self._measured(self._wall_lead_s() if known_s is None else known_s)
-        except ExchangeError:
+            async with asyncio.timeout(None if known_s is None else self._patience_s):
+                lead_s = await self._measured(self._wall_lead_s() if known_s is None else known_s)
+        except (ExchangeError, TimeoutError):
             if known_s is None:
                 raise
             lead_s = known_s  # good for long: a steady clock drifts by a second or so a day
