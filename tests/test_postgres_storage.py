@@ -253,6 +253,16 @@ def test_exchanges_are_kept_apart_and_okx_is_meant_where_none_is_named(
         assert len(simulated.get_ohlcv_data("BTC-USDT", "1m")) == 5
 
 
+def test_a_series_that_was_asked_for_in_vain_hides_no_other_exchange(storage: PostgreSQLStorage) -> None:
+    """A collection that failed is remembered, but nothing is stored of it."""
+    storage.ledger.remember_error(series(), {"message": "unknown instrument"})
+    with pytest.raises(DataNotFoundError, match=r"no candles of BTC-USDT are stored\. Collect it"):
+        storage.get_ohlcv_data("BTC-USDT", "1m")
+    with PostgreSQLStorage(storage.database.conninfo, exchange="okx-simulated") as simulated:
+        simulated.save_ohlcv_data(frame(5), "BTC-USDT", "1m")
+    assert len(storage.get_ohlcv_data("BTC-USDT", "1m")) == 5
+
+
 # --- health
 
 

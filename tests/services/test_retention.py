@@ -256,6 +256,20 @@ def test_a_finer_candle_that_changes_makes_nothing_unknown_that_was_dropped(stor
     assert storage.ledger.covered(HOURS) == Spans([year])
 
 
+def test_an_interval_of_which_all_was_dropped_is_not_available(storage: PostgreSQLStorage) -> None:
+    """It is known still, so that nobody fetches it; but there is nothing to read."""
+    for of in (HOURS, DAYS):
+        batch = candles(of, 365 * DAY // (of.timeframe.step_ms or 1), start=BEGIN)
+        storage.writer.write([Delivery(batch=batch, covered=batch.runs())])
+    for entry in storage.ledger.entries():
+        Sealer(storage).seal(entry, before=EVER.end)
+    storage.database.transact(lambda c: c.execute("DROP TABLE chandlery.candle_1h_2020"))
+    Partitions(storage.database).ensure(HOURS.timeframe, AUGUST)
+    retain(storage, OF_HOURS)
+    assert storage.get_available_intervals("BTC-USDT") == ["1d"]
+    assert storage.get_latest_timestamp("BTC-USDT", "1h") is None
+
+
 def test_dropped_candles_that_come_again_are_known_again(
     three_years: PostgreSQLStorage, market: list[tuple[CandleBatch, Spans]]
 ) -> None:

@@ -83,7 +83,7 @@ class Catalog:
         """The error for symbols without candles, with the names that look like them."""
 
         def look(connection: psycopg.Connection) -> list[str]:
-            return [row[1] for row in connection.execute(query("all_series"))]
+            return [symbol for _, symbol, _, _, spans, *_ in connection.execute(query("all_series")) if spans]
 
         known = dict.fromkeys(self._database.transact(look))
         near = dict.fromkeys(name for symbol in symbols for name in near_symbols(symbol, known))

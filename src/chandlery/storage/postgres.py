@@ -224,7 +224,7 @@ class PostgreSQLStorage:
         """The timeframes in which candles of ``symbol`` are stored, shortest first."""
         self.require_schema()
         wanted = canonical_symbol(symbol)
-        entries = [entry.series for entry in self.ledger.entries() if entry.spans]
+        entries = [entry.series for entry in self.ledger.entries() if entry.held]
         names = {s.timeframe.name for s in entries if s.symbol == wanted and self._exchange in (None, s.exchange)}
         return [name for name in TIMEFRAMES if name in names]
 

@@ -106,10 +106,11 @@ INSERT INTO chandlery.instrument (
         excluded.lot_size, excluded.contract_value, excluded.listed_at, excluded.expires_at, excluded.state)
 
 -- name: exchanges_with_symbols
+-- A series that was only asked for in vain stands in the ledger too, with nothing covered.
 SELECT instrument.symbol, array_agg(instrument.exchange ORDER BY instrument.exchange <> 'okx', instrument.exchange)
   FROM chandlery.instrument
  WHERE symbol = ANY (%(symbols)s) AND exchange = coalesce(%(exchange)s, exchange)
-   AND EXISTS (SELECT FROM chandlery.coverage WHERE coverage.instrument_id = instrument.id)
+   AND EXISTS (SELECT FROM chandlery.coverage WHERE coverage.instrument_id = instrument.id AND NOT isempty(spans))
  GROUP BY instrument.symbol
 
 -- name: read_coverage
