@@ -187,7 +187,8 @@ class PostgreSQLStorage:
 
         So nothing stands in a row that was not known at its ``timestamp``. Columns as in ``get_ohlcv_data``, then the
         same with ``coarse_`` before their names: NaT and NaN where no coarse candle had closed yet. The same as
-        ``chandlery.aligned`` in SQL, but for the end, which is included here.
+        ``chandlery.aligned`` in SQL, but for the end, which is included here, and for sealed months without rows, which
+        SQL does not see.
         """
         from chandlery.storage.intake.frames import aligned_frame
 
