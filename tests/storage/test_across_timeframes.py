@@ -229,3 +229,13 @@ def test_a_role_that_may_only_read_can_use_all_functions(storage: PostgreSQLStor
         newest = connection.execute("SELECT symbol, timeframe FROM chandlery.latest('1h')").fetchall()
         assert newest == [("BTC-USDT", "1h")]
         connection.rollback()
+
+
+def test_sql_finds_the_exchange_that_has_candles_though_okx_was_asked_in_vain(storage: PostgreSQLStorage) -> None:
+    keep(storage, candles(series(exchange="okx-demo"), 3), candles(series(interval="1h", exchange="okx-demo"), 3))
+    storage.ledger.remember_error(series(), {"message": "unknown instrument"})
+
+    start, end = to_datetime(START), to_datetime(START + DAY)
+    found = rows_of(storage, ALIGNED, symbol="BTC-USDT", fine="1m", coarse="1h", start=start, end=end)
+
+    assert len(found) == 3

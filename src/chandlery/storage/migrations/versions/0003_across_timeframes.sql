@@ -42,7 +42,9 @@ BEGIN
     SELECT array_agg(instrument.id ORDER BY instrument.exchange <> 'okx', instrument.exchange) INTO found
       FROM chandlery.instrument
      WHERE instrument.symbol = $1 AND instrument.exchange = coalesce($2, instrument.exchange)
-       AND EXISTS (SELECT FROM chandlery.coverage WHERE coverage.instrument_id = instrument.id);
+       -- a series that was only asked for in vain stands in the ledger too, with nothing covered
+       AND EXISTS (
+           SELECT FROM chandlery.coverage WHERE coverage.instrument_id = instrument.id AND NOT isempty(spans));
     IF found IS NULL THEN
         RAISE EXCEPTION 'no candles of % are stored', coalesce($1, 'NULL') USING ERRCODE = 'no_data_found';
     ELSIF cardinality(found) > 1
