@@ -4,7 +4,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST_WORKERS ?= auto
+# many tests wait for a process or a clock, so twice the cores are kept busy
+PYTEST_WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))
 BENCH ?= --growth 10 --memory
 FUZZ ?= --cases 100000
 DRILL ?= --seeds 200 --outage 10 120 --day
@@ -31,7 +32,7 @@ demo: $(VENV)/.run  ## Collect candles from the built-in exchange into an embedd
 	@$(BIN)/chandlery demo
 
 test: $(VENV)/.dev  ## The whole test suite
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
 
 lint: $(VENV)/.dev  ## Style and common mistakes
 	$(BIN)/ruff check
@@ -72,7 +73,7 @@ site: $(VENV)/.docs  ## Build the documentation as a site in build/docs; a warni
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
 
 docs: site  ## The site, and that links, commands and examples of the documentation hold
-	$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) tests/docs
+	$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --dist worksteal tests/docs
 
 wheel-check: $(VENV)/.dev  ## Build the wheel, install it elsewhere, and collect with it
 	$(BIN)/python tests/wheel/check_wheel.py
