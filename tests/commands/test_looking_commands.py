@@ -41,7 +41,7 @@ def stored(storage: PostgreSQLStorage) -> PostgreSQLStorage:
 def test_bare_chandlery_shows_the_first_steps(shell: Shell, exchange: Simulator) -> None:
     done = shell.run()
     assert done.code == 0
-    for step in ("chandlery demo", "chandlery collect BTC-USDT --since", "chandlery show", "chandlery --help"):
+    for step in ("chandlery demo", "chandlery collect BTC-USDT --since", "chandlery status", "chandlery --help"):
         assert step in done.out
     assert not exchange.journal.requests
 
