@@ -155,6 +155,39 @@ def test_derived_bars_stay_where_revisions_are_kept_out(storage: PostgreSQLStora
     assert entry(storage, HOURS).derived == hours(0, 24)
 
 
+@pytest.mark.parametrize("stale", [False, True], ids=["still true", "stale"])
+def test_where_first_values_are_kept_those_of_the_exchange_are(storage: PostgreSQLStorage, stale: bool) -> None:
+    """An hour that we made gives way to the exchange's own, one that the exchange sent before does not.
+
+    A minute that turns up late makes an hour stale.
+    """
+    minutes = candles(series(), 240)
+    without = minutes.take(np.arange(240) != 70)
+    storage.writer.write([Delivery(batch=without, covered=hours(0, 4))])
+    keeping = Writer(storage.database, storage.catalog, on_revision="keep")
+    sent = candles(HOURS, 4).take(slice(0, 1))
+    keeping.write([Delivery(batch=sent, covered=hours(0, 1))])
+    derive(storage, HOURS)
+    if stale:
+        keeping.write([Delivery(batch=minutes.take(slice(70, 71)), covered=hours(1, 2))])
+        assert storage.ledger.covered(HOURS) == hours(0, 1) | hours(2, 4)
+        assert entry(storage, HOURS).derived == hours(2, 4), "what is not known is not told as derived"
+
+    first, ours = storage.reader.candles(HOURS, EVER).take(slice(0, 1)), storage.reader.candles(HOURS, EVER)
+    other = changed(ours, slice(0, 3), by=9.0).take(slice(0, 3))
+    assert keeping.write([Delivery(batch=other, covered=hours(0, 3))]) == SaveResult(revised=3)
+    now = storage.reader.candles(HOURS, EVER)
+    assert same_values(now.take(slice(0, 1)), first).all()
+    assert same_values(now.take(slice(1, 3)), other.take(slice(1, 3))).all()
+    assert same_values(now.take(slice(3, 4)), ours.take(slice(3, 4))).all()
+    assert entry(storage, HOURS).derived == hours(3, 4)
+    said = "SELECT replaced FROM chandlery.revision ORDER BY open_time"
+    assert storage.database.transact(lambda c: c.execute(said).fetchall()) == [(False,), (True,), (True,)]
+    again = changed(other, slice(0, 3), by=9.0)
+    keeping.write([Delivery(batch=again, covered=hours(0, 3))])
+    assert same_values(storage.reader.candles(HOURS, EVER), now).all(), "now they are the exchange's first"
+
+
 def test_new_minutes_at_the_end_disturb_nothing(storage: PostgreSQLStorage) -> None:
     """The ledger of the coarse series is not touched by what its bars are not made of."""
     minutes = candles(series(), 1440)

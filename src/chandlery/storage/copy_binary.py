@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from chandlery.domain.candle import VALUE_COLUMNS, CandleBatch, CandleRows
+from chandlery.domain.candle import VALUE_COLUMNS, BoolArray, CandleBatch, CandleRows
 from chandlery.domain.instrument import Series
 from chandlery.domain.timeframe import IntArray, Timeframe
 from chandlery.storage.pgtime import PG_EPOCH_MS
@@ -24,7 +24,7 @@ HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 TRAILER = b"\xff\xff"
 _ROWS_A_BLOCK = 4_096
 
-_BIG_ENDIAN = {"timestamptz": ">i8", "float8": ">f8", "int4": ">i4"}
+_BIG_ENDIAN = {"timestamptz": ">i8", "float8": ">f8", "int4": ">i4", "bool": "?"}
 Field = tuple[str, str]
 """A column's name and its type; a text of n bytes is ``text:n``."""
 
@@ -46,16 +46,17 @@ def stream_of_many(
     return _stream(fields, values, len(columns["open_time"]))
 
 
-def revision_stream(old: CandleRows, new: CandleRows, instrument_id: int) -> Iterator[bytes]:
-    """Both versions of the same candles as a COPY stream for the columns of ``insert_revisions``."""
+def revision_stream(old: CandleRows, new: CandleRows, replaced: BoolArray, instrument_id: int) -> Iterator[bytes]:
+    """Both versions of the same candles, and which take the place, for the columns of ``insert_revisions``."""
     name = new.series.timeframe.name.encode()
     fields: list[Field] = [("open_time", "timestamptz")]
-    columns: dict[str, Any] = {"open_time": new.open_time, "instrument_id": instrument_id, "timeframe": name}
+    columns: dict[str, Any] = {"open_time": new.open_time, "replaced": replaced}
+    columns |= {"instrument_id": instrument_id, "timeframe": name}
     for age, rows in (("old", old), ("new", new)):
         for value in VALUE_COLUMNS:
             fields.append((f"{age}_{value}", "float8"))
             columns[f"{age}_{value}"] = getattr(rows, value)
-    fields += [("instrument_id", "int4"), ("timeframe", f"text:{len(name)}")]
+    fields += [("replaced", "bool"), ("instrument_id", "int4"), ("timeframe", f"text:{len(name)}")]
     return _stream(fields, columns, len(new))
 
 

@@ -141,6 +141,12 @@ def read_held(connection: psycopg.Connection, instrument_id: int, series: Series
     return to_spans(row[0]) if row else Spans()
 
 
+def read_derived(connection: psycopg.Connection, instrument_id: int, series: Series) -> Spans:
+    """Where what is stored was made of finer candles of ours, also where it is stale and not known any more."""
+    row = connection.execute(query("read_derived"), _key(instrument_id, series)).fetchone()
+    return to_spans(row[0]) if row else Spans()
+
+
 def extend_coverage(
     connection: psycopg.Connection, instrument_id: int, series: Series, spans: Spans, *, derived: bool = False
 ) -> None:

@@ -66,7 +66,10 @@ def made_of(connection: psycopg.Connection, timeframe: Timeframe, changed: Seque
 
 
 def uncover(connection: psycopg.Connection, stale: Sequence[MadeOf]) -> None:
-    """Take derived bars out of the ledger, so that they are made again; their series must be locked."""
+    """Take derived bars out of what is known, so that they are made again; their series must be locked.
+
+    What is stored of them stays marked as derived.
+    """
     for number, series, bars in stale:
         parameters = {"instrument_id": number, "timeframe": series.timeframe.name, "bars": to_multirange(bars)}
         connection.execute(query("uncover_derived"), parameters)

@@ -18,11 +18,12 @@ import psycopg
 from psycopg import errors, sql
 
 from chandlery.domain.candle import BoolArray, CandleBatch, Rejected, nothing_new
+from chandlery.domain.rollup import within
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import IntArray, UtcMs
 from chandlery.storage.bisect import in_halves, set_apart
 from chandlery.storage.copy_binary import candle_stream, revision_stream
-from chandlery.storage.coverage import extend_coverage, lock_key
+from chandlery.storage.coverage import extend_coverage, lock_key, read_derived
 from chandlery.storage.database import Database
 from chandlery.storage.delivery import Delivery, RevisionPolicy, SaveResult
 from chandlery.storage.derivation import lock_series, made_of, uncover
@@ -150,8 +151,14 @@ class Target:
 
     @property
     def _replaces(self) -> bool:
-        """Whether new values take the place of others; those of a derived candle have no standing of their own."""
+        """Whether new values take the place of all others; those of a derived candle have no standing of their own."""
         return self._manner.on_revision == "replace" or self._delivery.derived
+
+    def _giving_way(self, part: CandleBatch, changed: BoolArray) -> BoolArray:
+        """Those ``changed`` bars whose stored candle gives way: all, or where first values are kept what we derived."""
+        if self._replaces or not changed.any():
+            return changed
+        return changed & within(part.open_time, read_derived(self._connection, self._instrument_id, self._series))
 
     def _store_part(self, part: CandleBatch) -> SaveResult:
         stored = self._stored(part.span)
@@ -159,12 +166,13 @@ class Target:
         same = np.zeros(len(part), dtype=np.bool_)
         same[there] = nothing_new(part.take(there), stored.take(positions[there]))
         changed = there & ~same
+        giving_way = self._giving_way(part, changed)
         new = part.take(~there)
-        written = part.take(~same if self._replaces else ~there)
+        written = part.take(~there | giving_way)
         with _partition_told():  # what was dropped with its partition may come back now
             self._sealed.break_seals(written)
         inserted = self._insert(new)
-        self._revise(stored.take(positions[changed]), part.take(changed))
+        self._revise(stored.take(positions[changed]), part.take(changed), giving_way[changed])
         self._changed |= written.runs()
         result = SaveResult(inserted=inserted, unchanged=int(same.sum()), revised=int(changed.sum()))
         return result if inserted == len(new) else result + self._settle_race(new, inserted)
@@ -194,19 +202,17 @@ class Target:
         stored = self._stored(new.span)
         positions, _ = _look_up(new.open_time, stored.open_time)
         differs = ~nothing_new(new, stored.take(positions))
-        self._revise(stored.take(positions[differs]), new.take(differs))
         revised = int(differs.sum())
+        self._revise(stored.take(positions[differs]), new.take(differs), np.full(revised, self._replaces))
         return SaveResult(unchanged=len(new) - inserted - revised, revised=revised)
 
-    def _revise(self, old: CandleBatch, new: CandleBatch) -> None:
+    def _revise(self, old: CandleBatch, new: CandleBatch, replaced: BoolArray) -> None:
         if new.span is None:
             return
-        self._copy_in(query("insert_revisions"), revision_stream(old, new, self._instrument_id))
-        parameters = self._key | {"start": to_datetime(new.span.start), "end": to_datetime(new.span.end)}
-        if self._replaces:
+        self._copy_in(query("insert_revisions"), revision_stream(old, new, replaced, self._instrument_id))
+        if replaced.any():
+            parameters = self._key | {"start": to_datetime(new.span.start), "end": to_datetime(new.span.end)}
             self._connection.execute(query("apply_revisions", table=self._table), parameters)
-        else:
-            self._connection.execute(query("keep_old_values"), parameters)
 
     def _copy_in(self, statement: sql.Composed, stream: Iterator[bytes]) -> None:
         with self._connection.cursor().copy(statement) as copy:

@@ -48,25 +48,20 @@ SELECT open_time, open, high, low, close, base_volume, quote_volume, instrument_
 -- name: insert_revisions
 COPY chandlery.revision (
     open_time, old_open, old_high, old_low, old_close, old_base_volume, old_quote_volume,
-    new_open, new_high, new_low, new_close, new_base_volume, new_quote_volume, instrument_id, timeframe
+    new_open, new_high, new_low, new_close, new_base_volume, new_quote_volume, replaced, instrument_id, timeframe
 ) FROM STDIN (FORMAT binary)
 
 -- name: apply_revisions
--- Put the new values of this transaction's revisions in place.
+-- Put those new values of this transaction's revisions in place that replace others.
 UPDATE {table} AS candle
    SET open = revision.new_open, high = revision.new_high, low = revision.new_low, close = revision.new_close,
        base_volume = revision.new_base_volume, quote_volume = revision.new_quote_volume
   FROM chandlery.revision
  WHERE revision.instrument_id = %(instrument_id)s AND revision.timeframe = %(timeframe)s
-   AND revision.seen_at = now()
+   AND revision.seen_at = now() AND revision.replaced
    AND candle.instrument_id = %(instrument_id)s AND candle.timeframe = %(timeframe)s
    AND candle.open_time = revision.open_time
    AND candle.open_time >= %(start)s AND candle.open_time < %(end)s
-
--- name: keep_old_values
--- The other policy: the revisions of this transaction are only remembered.
-UPDATE chandlery.revision SET replaced = false
- WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND seen_at = now()
 
 -- name: insert_rejected
 -- The same row with the same reason is kept once and counted.
@@ -116,6 +111,10 @@ SELECT instrument.symbol, array_agg(instrument.exchange ORDER BY instrument.exch
 -- name: read_coverage
 SELECT spans FROM chandlery.coverage WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
+-- name: read_derived
+-- Stale bars too, which are not known any more.
+SELECT derived FROM chandlery.coverage WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
+
 -- name: extend_coverage
 -- What is delivered now is derived or not as this delivery says, whatever was there before.
 INSERT INTO chandlery.coverage AS ledger (instrument_id, timeframe, spans, derived)
@@ -144,9 +143,9 @@ SELECT coarse.instrument_id, instrument.exchange, instrument.symbol, coarse.time
  WHERE coarse.derived && (changed.spans * fine.spans)
 
 -- name: uncover_derived
--- Only what was derived is made again; what the exchange sent stays known.
-UPDATE chandlery.coverage
-   SET spans = spans - (derived * %(bars)s::tstzmultirange), derived = derived - %(bars)s::tstzmultirange
+-- Only what was derived is made again; what the exchange sent stays known. The mark stays too: the old candle is still
+-- stored, and is one of ours.
+UPDATE chandlery.coverage SET spans = spans - (derived * %(bars)s::tstzmultirange)
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
 -- name: read_beginning
@@ -165,7 +164,7 @@ VALUES (%(instrument_id)s, %(timeframe)s, %(error)s)
 -- name: all_series
 -- Every series with its ledger; only what has been asked for stands here, so it is small.
 SELECT instrument.exchange, instrument.symbol, coverage.timeframe, instrument.id, coverage.spans,
-       coverage.begins_at, coverage.updated_at, coverage.last_error, coverage.derived, coverage.retired
+       coverage.begins_at, coverage.updated_at, coverage.last_error, coverage.derived * coverage.spans, coverage.retired
   FROM chandlery.coverage
   JOIN chandlery.instrument ON instrument.id = coverage.instrument_id
  ORDER BY instrument.exchange, instrument.symbol, coverage.timeframe
