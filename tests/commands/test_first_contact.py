@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -18,8 +19,16 @@ NEXT_STEP = re.compile(
     r"(Try|Run|As in): chandlery|Name |Give |Correct |Swap |Say |Start |Save |Use one of|Use days|Look at the path"
     r"|it should be |such as|[Ss]ay which|must be later|Begin with|The file must be|is searched for|Did you mean"
 )
-HEAVY = ("aiohttp", "alembic", "asyncpg", "duckdb", "numpy", "pandas", "polars", "prometheus_client", "psycopg")
-HEAVY += ("pyarrow", "sqlalchemy", "structlog")
+HEAVY: tuple[str, ...] = ("aiohttp", "alembic", "asyncpg", "duckdb", "numpy", "pandas", "polars", "prometheus_client")
+HEAVY += ("psycopg", "pyarrow", "pydantic", "sqlalchemy", "structlog")
+AFTER_EACH = """
+import json, sys
+from chandlery.cli import main
+lines, heavy = json.loads(sys.argv[1])
+for line in lines:
+    code, loaded = main(line.split()), [name for name in heavy if name in sys.modules]
+    print(line, loaded, code, file=sys.stderr)
+"""
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 USAGE = """
@@ -142,17 +151,28 @@ def test_the_help_of_every_command_has_examples_that_are_understood(name: str) -
         understand(example)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], [], ["collect", "--help"], ["export", "--help"]])
-def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
-    # typer itself needs it to run a command
-    heavy = (*HEAVY, "asyncio") if "--help" in arguments else HEAVY
-    program = (
-        "import sys\nfrom chandlery.cli import main\n"
-        f"code = main({arguments!r})\n"
-        f"print([name for name in {heavy!r} if name in sys.modules], code, file=sys.stderr)"
+@pytest.mark.parametrize("line", ["--version", "", "--help"])
+def test_whoever_is_new_waits_for_nothing_heavy(line: str) -> None:
+    # typer itself needs asyncio to run a command
+    heavy = (*HEAVY, "asyncio") if line == "--help" else HEAVY
+    assert loaded_after([line], heavy) == [f"{line} [] 0"]
+
+
+def test_the_help_of_no_command_loads_anything_heavy() -> None:
+    """Not even pydantic, of which typer makes the validators of options."""
+    lines = [f"{name} --help" for name, _ in commands() if name]
+    assert loaded_after(lines, (*HEAVY, "asyncio")) == [f"{line} [] 0" for line in lines]
+
+
+def loaded_after(lines: list[str], heavy: tuple[str, ...]) -> list[str]:
+    """Each line, what of the heavy was loaded when one process had run it and those before, and its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_EACH, json.dumps([lines, heavy])],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY / "src",
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY / "src")
-    assert done.stderr.strip() == "[] 0", done.stderr
+    return done.stderr.splitlines()
 
 
 def test_a_command_without_frames_loads_none() -> None:

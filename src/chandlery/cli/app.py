@@ -25,10 +25,12 @@ from chandlery.cli import (
     status,
     stream,
 )
+from chandlery.cli.options import QuickGroup
 from chandlery.cli.screen import console
 
 app = typer.Typer(
     name="chandlery",
+    cls=QuickGroup,
     help="Keeps OKX candles in PostgreSQL and proves that none is missing.",
     no_args_is_help=False,
     add_completion=True,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, examples, settings_from
+from chandlery.cli.options import AsJson, Config, QuickGroup, examples, settings_from
 from chandlery.cli.screen import complain, console, duration, moment, say, size, table, write_json
 from chandlery.errors import ConfigurationError, StorageError
 
@@ -40,6 +40,7 @@ docs/backup.md has the whole story.
 """
 
 app = typer.Typer(
+    cls=QuickGroup,
     help="Make backups while collecting goes on, prove them, and bring them back.",
     epilog=EXAMPLES,
     no_args_is_help=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from chandlery.cli import export_files, export_qlib
+from chandlery.cli.options import QuickGroup
 
 EXAMPLES = """
 Examples:
@@ -18,6 +19,11 @@ Examples:
   chandlery export qlib qlib-data BTC-USDT --timeframe 1h,1d
 """
 
-app = typer.Typer(help="Write stored candles into files for other programs.", epilog=EXAMPLES, no_args_is_help=True)
+app = typer.Typer(
+    cls=QuickGroup,
+    help="Write stored candles into files for other programs.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+)
 export_files.register(app)
 export_qlib.register(app)

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from chandlery.settings import Settings
+
+
+class QuickGroup(TyperGroup):
+    """A group of commands that loads no pydantic to show a help or the version.
+
+    Typer makes a validator for every option that was not given, and loading pydantic takes longer than loading typer;
+    only a flag that is False already is passed over. Typer's own flags, such as ``--help``, begin as None.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters; every flag that is not given is False."""
+        found = super().get_params(ctx)
+        for one in found:
+            if one.default is None and getattr(one, "is_bool_flag", False):
+                one.default = False
+        return found
 
 
 def complete_timeframes(incomplete: str) -> list[str]:

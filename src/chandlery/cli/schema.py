@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, examples, settings_from
+from chandlery.cli.options import AsJson, Config, QuickGroup, examples, settings_from
 from chandlery.cli.screen import say, write_json
 
 EXAMPLES = """
@@ -23,6 +23,7 @@ Examples:
 """
 
 app = typer.Typer(
+    cls=QuickGroup,
     help="Make or upgrade the database's tables, or see which version they have.",
     epilog=EXAMPLES,
     no_args_is_help=True,
