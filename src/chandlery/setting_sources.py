@@ -1,6 +1,6 @@
 """Where settings come from: a JSON file, the environment, the command line; each value with the place it stood.
 
-This module knows names only. What values are permitted is the business of ``chandlery.settings``.
+This module knows names only. What values are permitted is the business of ``chandlery.setting_types``.
 """
 
 from __future__ import annotations

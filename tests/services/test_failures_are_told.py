@@ -19,7 +19,7 @@ from chandlery.services import error_log
 from chandlery.services.collect import Collector, SeriesReport, Wanted
 from chandlery.services.outputs import PostgresOutput
 from chandlery.services.status import series_status
-from chandlery.settings import LoggingSettings
+from chandlery.setting_sections import LoggingSettings
 from chandlery.simulator import FaultKind, FixedClock, SeededMarket, Simulator
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.resilience import Setback

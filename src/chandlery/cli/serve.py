@@ -13,7 +13,7 @@ from chandlery.cli.options import Config, MetricsHost, MetricsPort, settings_fro
 from chandlery.cli.screen import note, say
 
 if TYPE_CHECKING:
-    from chandlery.settings import ServeSettings
+    from chandlery.setting_sections import ServeSettings
     from chandlery.storage.postgres import PostgreSQLStorage
 
 EXAMPLES = """

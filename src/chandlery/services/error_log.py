@@ -22,7 +22,7 @@ from chandlery.redaction import redact
 if TYPE_CHECKING:
     from chandlery.errors import ExchangeError
     from chandlery.exchange.okx.session import ExchangeEvent
-    from chandlery.settings import LoggingSettings
+    from chandlery.setting_sections import LoggingSettings
     from chandlery.storage.resilience import Setback
 
 _NAME = "chandlery"

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, start_http_server, write_to_tex
 from chandlery.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from chandlery.settings import MetricsSettings
+    from chandlery.setting_sections import MetricsSettings
 
 
 @contextlib.contextmanager
