@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +39,7 @@ from chandlery.storage.pgtime import to_datetime
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery
 from handed_in import frame
-from processes import REPOSITORY
+from real_candles import FOLDER, needs
 
 MINUTE = 60_000
 DAY = 1_440
@@ -432,13 +431,9 @@ def test_files_of_others_have_their_columns_named(tmp_path: Path) -> None:
         file_shelf(path, timeframe("1m"))
 
 
-FOLDER = Path(os.environ.get("CHANDLERY_REAL_CANDLES") or REPOSITORY.parent / "shared" / "data")
 DOGE_FILE, BITFINEX_FILE = "okx_DOGE-USDT-SWAP_5m_2022.parquet", "bitfinex_BTCUSD_1m_2015.csv.gz"
 BTC_FILE = "okx_BTC-USDT-SWAP_1m_2026-01.parquet"
-needs_real_candles = pytest.mark.skipif(
-    not all((FOLDER / name).exists() for name in (DOGE_FILE, BITFINEX_FILE, BTC_FILE)),
-    reason=f"no real candles in {FOLDER}; set CHANDLERY_REAL_CANDLES to the folder that has {DOGE_FILE}",
-)
+needs_real_candles = needs(DOGE_FILE, BITFINEX_FILE, BTC_FILE)
 OUTAGE = Span(1_671_352_200_000, 1_671_389_400_000)
 """2022-12-18 08:30 to 18:50 UTC, in which the exchange published nothing but flat candles."""
 

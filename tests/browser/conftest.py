@@ -20,7 +20,7 @@ def browser() -> Iterator[Chromium]:
     program = found()
     if program is None:
         assert REQUIRED not in os.environ, "there is no Chromium, and this run needs one"
-        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
+        pytest.skip("there is no Chromium on this machine; on Debian: apt-get install chromium")
     made = Chromium(program)
     yield made
     made.close()

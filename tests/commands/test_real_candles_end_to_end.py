@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow.parquet as pa_parquet
-import pytest
 
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
@@ -22,15 +21,12 @@ from chandlery.services.collect import Collector, SeriesReport, Wanted
 from chandlery.services.outputs import PostgresOutput
 from chandlery.simulator import NO_RATE_LIMITS, RateLimits, ReplayMarket, RunningClock, Simulator
 from chandlery.storage.postgres import PostgreSQLStorage
-from real_candles import FOLDER
+from real_candles import FOLDER, needs
 
 BTC = ("okx_BTC-USDT-SWAP_1m_2026-01.parquet", Series("okx-simulated", "BTC-USDT-SWAP", timeframe("1m")), 22_078)
 DOGE = ("okx_DOGE-USDT-SWAP_5m_2022.parquet", Series("okx-simulated", "DOGE-USDT-SWAP", timeframe("5m")), 70_499)
 
-pytestmark = pytest.mark.skipif(
-    not all((FOLDER / name).exists() for name, *_ in (BTC, DOGE)),
-    reason=f"no real candles in {FOLDER}; set CHANDLERY_REAL_CANDLES to the folder that has {BTC[0]} and {DOGE[0]}",
-)
+pytestmark = needs(BTC[0], DOGE[0])
 
 SHARE = 0.9
 UNHURRIED = dict.fromkeys(Endpoint, RateLimit(requests=2_000, window_s=1.0))

@@ -102,7 +102,10 @@ def test_every_panel_has_a_title_a_unit_and_a_place_of_its_own() -> None:
     assert {panel["datasource"]["uid"] for panel in panels()} == {source["uid"]}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool here")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None,
+    reason="there is no promtool on this machine, which comes with Prometheus; on Debian: apt-get install prometheus",
+)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -117,7 +120,10 @@ def test_prometheus_accepts_its_files_and_the_alerts_fire_when_they_should(argum
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="there is no systemd-analyze on this machine; on Debian: apt-get install systemd",
+)
 def test_the_units_are_valid(tmp_path: Path) -> None:
     (tmp_path / "environment").touch()
     units = []

@@ -16,7 +16,7 @@ FETCHED = re.compile(
 """What a browser would fetch from elsewhere by itself. A link, which a person follows, is none of it."""
 
 
-@pytest.mark.skipif(not SITE.exists(), reason="make site builds it")
+@pytest.mark.skipif(not SITE.exists(), reason="the site was not built yet; make docs builds and tests it")
 def test_the_site_fetches_nothing_from_elsewhere() -> None:
     pages = [path for ending in ("html", "css") for path in SITE.rglob(f"*.{ending}")]
     assert SITE / "index.html" in pages

@@ -473,7 +473,7 @@ def test_a_listing_that_is_none_is_an_error(data: object) -> None:
 
 @pytest.mark.skipif(
     os.environ.get("CHANDLERY_TEST_REAL_EXCHANGE") != "1",
-    reason="asks the real exchange: CHANDLERY_TEST_REAL_EXCHANGE=1",
+    reason="asks the real exchange, for which a network is needed; CHANDLERY_TEST_REAL_EXCHANGE=1 permits it",
 )
 @pytest.mark.parametrize(("symbol", "kind"), [("BTC-USDT", Kind.SPOT), ("BTC-USDT-SWAP", Kind.SWAP)])
 def test_the_real_exchange_has_files_that_agree_with_its_pages(symbol: str, kind: Kind) -> None:

@@ -198,7 +198,7 @@ def small_disk() -> Iterator[Path]:
     )
     if mounted.returncode:
         folder.rmdir()
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
+        pytest.skip(f"only root may mount the small disk that is filled here: {mounted.stderr.decode().strip()}")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
     folder.rmdir()

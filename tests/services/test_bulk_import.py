@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -29,7 +28,7 @@ from chandlery.storage.sources import lines
 from chandlery.storage.sources.tables import table_source
 from chandlery.storage.writer import Delivery, SaveResult, Writer
 from imported import imported
-from processes import REPOSITORY
+from real_candles import BTC_1M, FOLDER, needs
 
 BTC = series()
 EVERYTHING = Span(0, 4_102_444_800_000)
@@ -231,12 +230,10 @@ def test_a_table_with_names_of_its_own_and_one_that_is_not_there(
         pass
 
 
-FOLDER = Path(os.environ.get("CHANDLERY_REAL_CANDLES") or REPOSITORY.parent / "shared" / "data")
 BITFINEX = FOLDER / "bitfinex_BTCUSD_1m_2015.csv.gz"
-SWAP = FOLDER / "okx_BTC-USDT-SWAP_1m_2026-01.parquet"
 
 
-@pytest.mark.skipif(not BITFINEX.exists(), reason=f"no real candles in {FOLDER}; CHANDLERY_REAL_CANDLES names another")
+@needs(BITFINEX.name)
 def test_a_real_file_with_columns_in_an_order_of_its_own(tmp_path: Path) -> None:
     """A year of another exchange, without header, close before high: all is taken, and the lost month is found."""
     columns = "time=1,open=2,close=3,high=4,low=5,volume=6"
@@ -252,9 +249,9 @@ def test_a_real_file_with_columns_in_an_order_of_its_own(tmp_path: Path) -> None
     assert wrong.result.rejected > 2_000, "the wrong order does not pass for candles"
 
 
-@pytest.mark.skipif(not SWAP.exists(), reason=f"no real candles in {FOLDER}; CHANDLERY_REAL_CANDLES names another")
+@needs(BTC_1M.name)
 def test_real_candles_in_the_exchanges_own_layout(storage: PostgreSQLStorage, tmp_path: Path) -> None:
-    table = pa_parquet.read_table(SWAP).to_pandas()
+    table = pa_parquet.read_table(BTC_1M).to_pandas()
     out = table.rename(columns={"base_volume": "vol_ccy", "open_time_ms": "open_time"})
     out["instrument_name"], out["vol"], out["confirm"] = "BTC-USDT-SWAP", out["vol_ccy"] * 100, 1
     out["vol_quote"] = out["vol_ccy"] * out["close"]

@@ -28,7 +28,7 @@ from chandlery.simulator import FixedClock, SeededMarket, Simulator
 from chandlery.simulator.bars import BARS, Bar, utc_bar
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery
-from real_candles import BTC_1M
+from real_candles import BTC_1M, absence
 
 MARCH = 1_709_251_200_000
 """2024-03-01 UTC."""
@@ -59,7 +59,7 @@ def minutes(request: pytest.FixtureRequest) -> CandleBatch:
     if request.param == "seeded":
         return seeded_minutes()
     if not BTC_1M.exists():
-        pytest.skip(f"no real candles at {BTC_1M}")
+        pytest.skip(absence(BTC_1M.name))
     return minutes_of(BTC_1M)
 
 

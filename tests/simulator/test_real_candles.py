@@ -11,17 +11,14 @@ import pytest
 from simulator_client import Asker
 
 from chandlery.simulator import ReplayMarket, Simulator
-from real_candles import FOLDER
+from real_candles import FOLDER, needs
 
 FILES = {
     "okx_BTC-USDT-SWAP_1m_2026-01.parquet": ("BTC-USDT-SWAP", "1m", 60_000, 0.01),
     "okx_DOGE-USDT-SWAP_5m_2022.parquet": ("DOGE-USDT-SWAP", "5m", 300_000, 1_000.0),
 }
 
-pytestmark = pytest.mark.skipif(
-    not all((FOLDER / name).exists() for name in FILES),
-    reason=f"no real candles in {FOLDER}; set CHANDLERY_REAL_CANDLES to the folder that has {', '.join(FILES)}",
-)
+pytestmark = needs(*FILES)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -104,7 +104,7 @@ def _works(attempt: Callable[[], object]) -> bool:
     return True
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; run it as root")
 def test_another_local_user_is_refused_whatever_he_tries(folder: Path) -> None:
     """By the folders' permissions, even with the right password; a sound attempt by us shows that it is tried well."""
     with EmbeddedServer(folder):
@@ -174,7 +174,7 @@ def test_data_of_another_version_is_left_alone(folder: Path) -> None:
         EmbeddedServer(folder).start()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user; run it as root")
 def test_root_is_told_when_the_servers_user_cannot_reach_the_folder(folder: Path) -> None:
     folder.parent.chmod(0o700)
     with pytest.raises(ConfigurationError, match="may not enter"):

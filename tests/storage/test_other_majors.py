@@ -37,7 +37,7 @@ def write(storage: PostgreSQLStorage, *batches: CandleBatch) -> SaveResult:
 def other(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server of another major with a schema, a sealed month and some candles."""
     if request.param is None:
-        pytest.skip("this machine has no PostgreSQL but ours")
+        pytest.skip("this machine has no PostgreSQL but ours; on Debian: apt-get install postgresql")
     with running(BUILDS[request.param]) as conninfo, closing(PostgreSQLStorage(conninfo)) as storage:
         storage.require_schema()
         assert write(storage, MONTH, LATER) == SaveResult(inserted=len(MONTH) + len(LATER))

@@ -25,7 +25,10 @@ from processes import Shell
 NAME = "db.chandlery.test"
 """No name of this machine, so that the server counts as one elsewhere; ``hostaddr`` says where it really is."""
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+pytestmark = pytest.mark.skipif(
+    shutil.which("openssl") is None,
+    reason="there is no openssl on this machine, which makes the certificate; on Debian: apt-get install openssl",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[TlsServer]:
         if request.param == "a server built with TLS":
             able = [programs for programs in builds().values() if speaks_tls(programs)]
             if not able:
-                pytest.skip("this machine has no PostgreSQL that was built with TLS")
+                pytest.skip("no PostgreSQL here was built with TLS; on Debian: apt-get install postgresql")
             files = {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
             given = conninfo_to_dict(stack.enter_context(running(able[0], listen_addresses=address, **files)))
             password = str(given["password"])
