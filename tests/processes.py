@@ -16,6 +16,8 @@ from urllib.parse import quote, urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
+from plain_json import assert_plain
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENCE_S = 60.0
 
@@ -35,7 +37,10 @@ class Done:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        """What ``--json`` wrote; its times must be as promised."""
+        value = json.loads(self.out)
+        assert_plain(value)
+        return value
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,10 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from validation.failing import PATIENCE_S, Failed, require
+
+
+def utc_ms(text: str) -> int:
+    """The UTC milliseconds of a time in what ``--json`` wrote."""
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 @dataclass(frozen=True, slots=True)

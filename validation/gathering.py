@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+from validation.commands import utc_ms
 from validation.failing import require, wait_until
 from validation.life import Life
 from validation.source import COLLECTED, IMPORTED, MINUTE_MS
@@ -86,5 +87,5 @@ def import_csv(life: Life) -> str:
 def _streamed(output: Path) -> int:
     """How many minutes after the start the newest stored minute closed, by what the stream wrote so far."""
     lines = [json.loads(line) for line in output.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    ends = [line["end"] for line in lines if line["timeframe"] == "1m"]
+    ends = [utc_ms(line["end"]) for line in lines if line["timeframe"] == "1m"]
     return (max(ends, default=_LIVE_FROM_MS) - _LIVE_FROM_MS) // MINUTE_MS

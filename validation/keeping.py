@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from validation.commands import utc_ms
 from validation.failing import require
 from validation.gathering import FETCHED, ROLLED_UP, SINCE, SYMBOL
 from validation.life import Life
@@ -98,4 +99,4 @@ def go_on(life: Life) -> str:
 def _known_until(life: Life, page: dict[str, Any]) -> int:
     """Up to when the series of a page was known, UTC milliseconds."""
     timeframe = str(page["bar"]).lower().removesuffix("utc")
-    return int(life.known[SYMBOL, timeframe]["last"]) + STEPS_MS[timeframe]
+    return utc_ms(life.known[SYMBOL, timeframe]["last"]) + STEPS_MS[timeframe]

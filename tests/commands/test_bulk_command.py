@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from market import DAY, HOUR, MIDNIGHT, assert_complete, pages_served, series, wait_until
+from market import DAY, MIDNIGHT, assert_complete, pages_served, series, wait_until
 
 from chandlery.domain.span import Span
 from chandlery.simulator import FaultKind, Simulator
@@ -50,7 +50,7 @@ def test_only_is_incomplete_where_there_are_no_files_yet(shell: Shell) -> None:
     done = shell.run("collect", "BTC-USDT", "--since", "2024-02-28", "--bulk", "only", "--json")
     assert done.code == 1, done.text
     (report,) = done.json["series"]
-    assert report["missing"] == [{"start": MIDNIGHT - DAY - 8 * HOUR, "end": MIDNIGHT}]
+    assert report["missing"] == [{"start": "2024-02-28T16:00:00Z", "end": "2024-03-01T00:00:00Z"}]
     assert report["error"] is None
 
 

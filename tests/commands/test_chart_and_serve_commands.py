@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
 import signal
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from market import MIDNIGHT, MINUTE, series
 from candles import candles
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery
+from plain_json import utc
 from processes import Running, Shell, as_url
 
 
@@ -52,8 +52,8 @@ def test_where_the_terminal_has_no_blocks_it_is_plain(shell: Shell, stored: Post
 
 
 def test_what_would_be_drawn_is_given_as_json(shell: Shell, stored: PostgreSQLStorage) -> None:
-    told = json.loads(shell.run("chart", "BTC-USDT", "--width", 60, "--until", "2024-03-01T01:00:00Z", "--json").out)
-    assert told["open_time"] == [MIDNIGHT + minute * MINUTE for minute in range(15, 61)]
+    told = shell.run("chart", "BTC-USDT", "--width", 60, "--until", "2024-03-01T01:00:00Z", "--json").json
+    assert told["open_time"] == [utc(MIDNIGHT + minute * MINUTE) for minute in range(15, 61)]
 
 
 def test_what_is_not_stored_is_said_in_a_sentence(shell: Shell, stored: PostgreSQLStorage) -> None:

@@ -83,8 +83,8 @@ def test_json_has_every_series_and_every_finding(run: Run, storage: PostgreSQLSt
     assert checked.json["series"] == [
         {
             **name,
-            "start_ms": MIDNIGHT - DAY,
-            "end_ms": MIDNIGHT,
+            "start": "2024-02-29T00:00:00Z",
+            "end": "2024-03-01T00:00:00Z",
             "candles": 1_420,
             "coverage": 1_420 / 1_440,
             "findings": {"gap-missing-rows": 1},
@@ -97,8 +97,8 @@ def test_json_has_every_series_and_every_finding(run: Run, storage: PostgreSQLSt
         "rule": "gap-missing-rows",
         "severity": "warning",
         "series": [name],
-        "start_ms": NOON,
-        "end_ms": NOON + 20 * MINUTE,
+        "start": "2024-02-29T12:00:00Z",
+        "end": "2024-02-29T12:20:00Z",
         "count": 20,
     }
 

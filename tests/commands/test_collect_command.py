@@ -28,7 +28,7 @@ def test_many_series_in_every_spelling_are_collected_and_reported_as_json(
         for interval, count in (("1m", 1_440), ("1h", 24), ("1d", 1)):
             report = reports[symbol, interval]
             assert (report["inserted"], report["complete"], report["missing"]) == (count, True, [])
-            assert (report["start_ms"], report["end_ms"]) == (MIDNIGHT - DAY, MIDNIGHT)
+            assert (report["start"], report["end"]) == ("2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z")
             assert_complete(storage, exchange, series(symbol, interval), days(1))
     assert done.json["requests"] == len(exchange.journal.requests)
     assert exchange.journal.served_twice() == []

@@ -91,7 +91,7 @@ def test_a_part_is_exported_and_told_as_json(run: Run, stored: PostgreSQLStorage
     rows = {row["freq"]: row for row in told["series"]}
     assert set(rows) == {"60min", "day"}
     assert rows["60min"]["candles"] == 72
-    assert (rows["60min"]["first"], rows["60min"]["last"]) == (START + DAY, START + 4 * DAY - 3_600_000)
+    assert (rows["60min"]["first"], rows["60min"]["last"]) == ("2024-01-02T00:00:00Z", "2024-01-04T23:00:00Z")
     assert told["outcome"] == "new"
     assert told["largest_relative_error"]["close"] < 6e-8
 

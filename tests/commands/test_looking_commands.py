@@ -11,6 +11,7 @@ from chandlery.cli import main
 from chandlery.simulator import Simulator
 from chandlery.storage.postgres import PostgreSQLStorage
 from handed_in import frame, opens
+from plain_json import utc
 from processes import Shell, as_url
 
 Run = Callable[..., str]
@@ -81,7 +82,7 @@ def test_show_writes_json_that_any_program_can_read(shell: Shell, stored: Postgr
     """Turnover nobody told is null: JSON knows no NaN."""
     done = shell.run("show", "BTC-USDT", "--json", "--last", "0")
     assert done.code == 0
-    assert done.json["open_time"] == opens(stored.get_ohlcv_data("BTC-USDT", "1m"))
+    assert done.json["open_time"] == [utc(time) for time in opens(stored.get_ohlcv_data("BTC-USDT", "1m"))]
     assert done.json["close"][-1] == 129.0
     assert set(done.json["quote_volume"]) == {None}
 
@@ -99,7 +100,7 @@ def test_status_tells_coverage_and_gaps(shell: Shell, stored: PostgreSQLStorage,
     assert row["coverage"] == pytest.approx(27 / 30)
     [gap] = row["gaps"]
     first = frame(30)["timestamp"][10]
-    assert (gap["start"], gap["end"]) == (first, first + 3 * MINUTE)
+    assert (gap["start"], gap["end"]) == (utc(first), utc(first + 3 * MINUTE))
     text = run("status")
     assert "90.00 %" in text
     assert "BTC-USDT 1m" in text

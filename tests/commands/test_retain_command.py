@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from market import DAY, MIDNIGHT, asked, series
+from market import asked, series
 
 from chandlery.cli import main
 from chandlery.simulator import Simulator
@@ -56,6 +56,7 @@ def test_what_would_go_is_shown_and_stays(collected: None, run: Run, storage: Po
         ("keep", 0, 1),
         ("keep", 29 * 48, 0),
     ]
+    assert answer["steps"][0]["start"] == "2024-01-01T00:00:00Z"
     assert json.loads(run("status", "--json"))[0]["rows"] == ROWS
 
 
@@ -99,7 +100,7 @@ def test_candles_are_lost_only_if_that_is_said_twice_and_are_not_fetched_again(
     assert (row["candles"], row["coverage"], row["retired"]) == (
         29 * 48,
         1.0,
-        [{"start": MIDNIGHT - 60 * DAY, "end": MIDNIGHT - 29 * DAY}],
+        [{"start": "2024-01-01T00:00:00Z", "end": "2024-02-01T00:00:00Z"}],
     )
 
 

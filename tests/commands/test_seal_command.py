@@ -16,6 +16,7 @@ from chandlery.domain.span import Span
 from chandlery.storage.delivery import Delivery
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sealed import identical
+from plain_json import utc
 from processes import as_url
 
 DAY = 86_400_000
@@ -63,7 +64,7 @@ def test_what_is_sealed_is_told_counted_and_shown(run: Run, stored: CandleBatch,
     row = only(run("status", "--json"))
     assert (row["candles"], row["rows"], row["sealed"], row["without_rows"]) == (2_976, 48, 2, 2)
     assert 0 < row["sealed_bytes"] < 15 * 2_928
-    assert (row["first"], row["last"]) == (stored.open_time[0], stored.open_time[-1])
+    assert (row["first"], row["last"]) == (utc(stored.open_time[0]), utc(stored.open_time[-1]))
     assert "2 (2 without rows), " in run("status")
     shown = json.loads(run("show", "BTC-USDT", "-t", "30m", "--last", "0", "--json"))
     assert shown["close"] == stored.close.tolist()

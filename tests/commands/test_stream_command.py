@@ -6,7 +6,6 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -16,6 +15,7 @@ from chandlery.domain.span import Span
 from chandlery.simulator import RunningClock, SeededMarket, Simulator
 from chandlery.storage.postgres import PostgreSQLStorage
 from conftest import UNHURRIED
+from plain_json import utc_ms
 from processes import Shell, as_url
 
 HALF_A_MINUTE = MIDNIGHT + MINUTE // 2
@@ -55,18 +55,14 @@ def test_it_stores_what_closes_until_it_is_told_to_stop(
     lines = [json.loads(line) for line in stopped.out.splitlines()]
     assert {line["symbol"] for line in lines} == {"BTC-USDT", "ETH-USDT"}
     for line in lines:
-        stored = storage.reader.candles(series(line["symbol"]), Span(line["start"], line["end"]))
+        stored = storage.reader.candles(series(line["symbol"]), Span(utc_ms(line["start"]), utc_ms(line["end"])))
         assert len(stored) == line["candles"]
         assert stored.close[-1] == line["close"]
     with listener:
         told = [json.loads(notice.payload) for notice in listener.notifies(timeout=1.0)]
     assert sorted((one["symbol"], one["start"]) for one in told) == sorted(
-        (one["symbol"], one["start"]) for one in lines
+        (one["symbol"], utc_ms(one["start"])) for one in lines
     )
-
-
-def _what(told: dict[str, Any]) -> tuple[str, int, int]:
-    return told["symbol"], told["start"], told["end"]
 
 
 def test_without_a_symbol_it_says_what_to_type(shell: Shell) -> None:

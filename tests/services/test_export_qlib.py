@@ -87,7 +87,6 @@ def test_the_report_counts_candles_gaps_and_losses(market: PostgreSQLStorage, tm
     assert minutes.missing == 300 - len(opens)
     assert minutes.gaps == np.count_nonzero(np.diff(opens) > 60_000)
     assert 0 < report.losses.worst["close"] < 6e-8
-    assert report.plain()["series"][0]["freq"] == minutes.freq
 
 
 def test_pieces_leave_no_seam(market: PostgreSQLStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,13 @@ import typer
 
 from chandlery.cli.exits import ExitCode
 from chandlery.cli.options import AsJson, Config, QuickGroup, examples, settings_from
+from chandlery.cli.plain import plain_time
 from chandlery.cli.screen import complain, console, duration, moment, say, size, table, write_json
 from chandlery.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
     from chandlery.domain.instrument import Series
-    from chandlery.services.backup.shelf import Backup, Shelf
+    from chandlery.services.backup.shelf import Backup, Shelf, Verdict
     from chandlery.settings import Settings
 
 EXAMPLES = """
@@ -45,6 +46,8 @@ app = typer.Typer(
     epilog=EXAMPLES,
     no_args_is_help=True,
 )
+
+_DAMAGED = "[red]damaged[/]"
 
 Folder = Annotated[Path | None, typer.Option(help="Where backups are; backup.folder otherwise.")]
 Name = Annotated[str, typer.Argument(help="A backup's name, or latest, or a path to one elsewhere.")]
@@ -110,7 +113,7 @@ def list_(folder: Folder = None, json: AsJson = False, config: Config = None) ->
     else:
         shown = table("backup", "age", "size", "series", "candles", "verified")
         for backup in backups:
-            shown.add_row(*_row(_described(backup)))
+            shown.add_row(*_row(backup))
         console.print(shown)
 
 
@@ -221,9 +224,9 @@ def _found(shelf: Shelf, name: str, trust: bool) -> Backup:
 
 
 def _described(backup: Backup) -> dict[str, Any]:
-    """A backup for programs; times are UTC milliseconds."""
+    """A backup for programs."""
     verdict = backup.verdict
-    verified = None if verdict is None else {"at": verdict.at, "sound": verdict.sound}
+    verified = None if verdict is None else {"at": plain_time(verdict.at), "sound": verdict.sound}
     described = {"name": backup.name, "folder": str(backup.folder), "verified": verified}
     try:
         held = backup.manifest
@@ -231,24 +234,26 @@ def _described(backup: Backup) -> dict[str, Any]:
         return described | {"damaged": str(error)}
     return described | {
         "form": held.form,
-        "made_at": held.made_at,
+        "made_at": plain_time(held.made_at),
         "bytes": held.bytes,
         "series": len(held.contents.series),
         "candles": held.candles,
     }
 
 
-def _row(described: dict[str, Any]) -> list[str]:
-    verified = described["verified"]
-    if "damaged" in described or (verified and not verified["sound"]):
-        shown = "[red]damaged[/]"
-    else:
-        shown = f"[green]{moment(verified['at'])}[/]" if verified else "not yet"
-    if "damaged" in described:
-        return [described["name"], "-", "-", "-", "-", shown]
-    age = duration((_now() - described["made_at"]) / 1000)
-    counts = [f"{described[key]:,}" for key in ("series", "candles")]
-    return [described["name"], age, size(described["bytes"]), *counts, shown]
+def _row(backup: Backup) -> list[str]:
+    try:
+        held = backup.manifest
+    except StorageError:
+        return [backup.name, "-", "-", "-", "-", _DAMAGED]
+    counts = [f"{count:,}" for count in (len(held.contents.series), held.candles)]
+    return [backup.name, duration((_now() - held.made_at) / 1000), size(held.bytes), *counts, _verified(backup.verdict)]
+
+
+def _verified(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "not yet"
+    return f"[green]{moment(verdict.at)}[/]" if verdict.sound else _DAMAGED
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.plain import plain_candles
 from chandlery.cli.screen import console, moment, note, say, write_json
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def chart(
     columns = width or (console.width if console.is_terminal else _WIDTH)
     candles = _read(symbol, timeframe, until, exchange, config, room_for_candles(columns))
     if json:
-        write_json({name: _finite(column.tolist()) for name, column in candles.columns().items()})
+        write_json(plain_candles(candles))
     elif len(candles):
         _draw(candles, columns, height or _window_height(), plain=ascii_only or not _is_utf8())
         note(f"{len(candles):,} candles of {candles.series}, {candles.series.exchange}. Times are UTC, the bar's open.")
@@ -96,8 +97,3 @@ def _window_height() -> int:
 
 def _is_utf8() -> bool:
     return "utf" in (console.encoding or "").lower()
-
-
-def _finite(column: list[float]) -> list[float | None]:
-    """JSON has no NaN."""
-    return [None if value != value else value for value in column]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from chandlery.cli.plain import plain_series, plain_span
 from chandlery.cli.screen import complain, console, duration, moment, say, table
 
 if TYPE_CHECKING:
@@ -144,9 +145,8 @@ def _per_series(report: Report) -> dict[Series, list[Finding]]:
 
 def _plain_series(each: SeriesCheck, findings: list[Finding]) -> dict[str, Any]:
     return {
-        **_plain_name(each.series),
-        "start_ms": each.wanted.start if each.wanted else None,
-        "end_ms": each.wanted.end if each.wanted else None,
+        **plain_series(each.series),
+        **plain_span(each.wanted),
         "candles": each.candles,
         "coverage": each.coverage,
         "findings": dict(Counter(str(found.rule) for found in findings)),
@@ -157,9 +157,8 @@ def _plain_finding(found: Finding) -> dict[str, Any]:
     return {
         "rule": str(found.rule),
         "severity": str(found.severity),
-        "series": [_plain_name(series) for series in found.series],
-        "start_ms": found.span.start,
-        "end_ms": found.span.end,
+        "series": [plain_series(series) for series in found.series],
+        **plain_span(found.span),
         "count": found.count,
         "message": found.message,
         "advice": found.advice,
@@ -174,10 +173,6 @@ def _plain_repair(repaired: Repaired) -> dict[str, Any]:
         "unchanged": result.unchanged,
         "revised": result.revised,
         "rejected": result.rejected,
-        "left_out": [{**_plain_name(series), "reason": why} for series, why in repaired.done.left_out.items()],
+        "left_out": [{**plain_series(series), "reason": why} for series, why in repaired.done.left_out.items()],
         "before": dict(_counts(repaired.before)),
     }
-
-
-def _plain_name(series: Series) -> dict[str, str]:
-    return {"exchange": series.exchange, "symbol": series.symbol, "timeframe": series.timeframe.name}

@@ -20,6 +20,7 @@ from chandlery.cli.options import (
     complete_timeframes,
     settings_from,
 )
+from chandlery.cli.plain import plain_series, plain_span, plain_spans
 from chandlery.cli.screen import complain, day, duration, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
@@ -230,18 +231,15 @@ def plain_report(report: SeriesReport) -> dict[str, Any]:
     """How one series came out, for JSON."""
     result = report.result
     return {
-        "exchange": report.series.exchange,
-        "symbol": report.series.symbol,
-        "timeframe": report.series.timeframe.name,
-        "start_ms": report.wanted.start if report.wanted else None,
-        "end_ms": report.wanted.end if report.wanted else None,
+        **plain_series(report.series),
+        **plain_span(report.wanted),
         "inserted": result.inserted,
         "from_files": report.from_files,
         "derived": report.derived,
         "unchanged": result.unchanged,
         "revised": result.revised,
         "rejected": result.rejected,
-        "missing": [{"start": span.start, "end": span.end} for span in report.missing],
+        "missing": plain_spans(report.missing),
         "complete": report.complete,
         "error": str(report.error) if report.error else None,
     }

@@ -10,6 +10,7 @@ import typer
 
 from chandlery.cli.exits import ExitCode
 from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
+from chandlery.cli.plain import plain_series
 from chandlery.cli.screen import console, note, say, table, write_json
 
 if TYPE_CHECKING:
@@ -127,9 +128,7 @@ def _tell(written: list[ExportedFile]) -> None:
 
 def _plain(file: ExportedFile) -> dict[str, object]:
     return {
-        "exchange": file.series.exchange,
-        "symbol": file.series.symbol,
-        "timeframe": file.series.timeframe.name,
+        **plain_series(file.series),
         "path": str(file.path),
         "candles": file.candles,
         "bytes": file.bytes,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chandlery.cli.exits import ExitCode
 from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
+from chandlery.cli.plain import plain_time
 from chandlery.cli.screen import console, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
     from chandlery.services.export_qlib import ExportReport
+    from chandlery.services.export_qlib.report import SeriesReport
 
 EXAMPLES = """
 Examples:
@@ -61,7 +63,7 @@ def qlib(
             storage, folder, chosen, lambda series, done, count: line.update(f"{done}/{count} series: {series}")
         )
     if json:
-        write_json(report.plain())
+        write_json(_plain(report))
     else:
         draw(report)
     return ExitCode.COMPLETE
@@ -89,6 +91,34 @@ def draw(report: ExportReport) -> None:
         note("Missing bars are NaN. Which of them were never collected: chandlery status")
     for warning in report.warnings:
         note(warning)
+
+
+def _plain(report: ExportReport) -> dict[str, Any]:
+    return {
+        "folder": str(report.folder),
+        "outcome": report.outcome,
+        "why": report.why,
+        "candles": report.candles,
+        "files": report.files,
+        "bytes": report.size,
+        "largest_relative_error": report.losses.worst,
+        "warnings": report.warnings,
+        "series": [_plain_series(row) for row in report.series],
+    }
+
+
+def _plain_series(row: SeriesReport) -> dict[str, Any]:
+    return {
+        "symbol": row.symbol,
+        "timeframe": row.timeframe,
+        "freq": row.freq,
+        "first": plain_time(row.first),
+        "last": plain_time(row.last),
+        "candles": row.candles,
+        "gaps": row.gaps,
+        "missing_bars": row.missing,
+        "without_turnover": row.without_turnover,
+    }
 
 
 def _check(folder: Path, *, as_json: bool) -> int:

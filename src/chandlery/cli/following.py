@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chandlery.cli.collect import plain_report, stop_on_signals, wanted_of
 from chandlery.cli.exits import ExitCode
+from chandlery.cli.plain import plain_time
 from chandlery.cli.screen import complain, moment, note, say, write_json_line
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _in_a_line(done: Round) -> str:
 def _plain(done: Round) -> dict[str, object]:
     return {
         "round": done.number,
-        "began_ms": done.began,
+        "began_at": plain_time(done.began),
         "error": str(done.error) if done.error else None,
         "series": [plain_report(report) for report in done.reports],
     }

@@ -10,6 +10,7 @@ import typer
 
 from chandlery.cli.exits import ExitCode, exit_code_of
 from chandlery.cli.options import AsJson, Config, complete_timeframes, settings_from
+from chandlery.cli.plain import plain_series, plain_span
 from chandlery.cli.screen import complain, console, day, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
@@ -200,11 +201,8 @@ def _plain(report: SourceReport) -> dict[str, Any]:
 
 def _plain_series(found: SeriesFound) -> dict[str, Any]:
     return {
-        "exchange": found.series.exchange,
-        "symbol": found.series.symbol,
-        "timeframe": found.series.timeframe.name,
-        "start_ms": found.span.start if found.span else None,
-        "end_ms": found.span.end if found.span else None,
+        **plain_series(found.series),
+        **plain_span(found.span),
         "gaps": found.gaps,
         "missing_bars": found.missing,
     }

@@ -12,6 +12,7 @@ import typer
 
 from chandlery.cli.exits import ExitCode
 from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.plain import plain_series, plain_span
 from chandlery.cli.screen import complain, console, day, note, say, size, table, write_json
 from chandlery.errors import ConfigurationError
 
@@ -85,13 +86,9 @@ def _progress() -> Iterator[Callable[[Step], None]]:
 
 
 def _as_json(step: Step) -> dict[str, Any]:
-    series = step.series
     return {
-        "exchange": series.exchange,
-        "symbol": series.symbol,
-        "timeframe": series.timeframe.name,
-        "from": step.unit.start,
-        "until": step.unit.end,
+        **plain_series(step.series),
+        **plain_span(step.unit),
         "action": step.action,
         "rows": step.rows,
         "segments": int(step.segment_bytes > 0),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
+from chandlery.cli.plain import plain_candles
 from chandlery.cli.screen import console, moment, note, table, write_json
 
 if TYPE_CHECKING:
@@ -47,10 +48,7 @@ def show(
     with open_storage(settings_from(config), exchange=exchange) as storage:
         batch, total = _read(storage, symbol, timeframe, since, until, last)
     if json:
-        columns = {name: column.tolist() for name, column in batch.columns().items()}
-        # JSON has no NaN
-        columns["quote_volume"] = [None if value != value else value for value in columns["quote_volume"]]
-        write_json(columns)
+        write_json(plain_candles(batch))
         return
     draw(batch)
     shown = "" if total == len(batch) else f" of {total:,}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.plain import plain_spans, plain_time
 from chandlery.cli.screen import complain, console, day, duration, moment, note, say, size, table, write_json
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def status(
         rows = series_status(storage, now=time.time_ns() // 1_000_000, symbols=symbols or ())
         newest = RunLog(storage.database).newest()
     if json:
-        write_json([asdict(row) for row in rows])
+        write_json([plain_status(row) for row in rows])
     elif rows:
         draw(rows)
         if newest is not None:
@@ -85,6 +86,12 @@ def draw(rows: list[SeriesStatus]) -> None:
             note(f"{row.symbol} {row.timeframe}: retention dropped {day(span.start)} to {day(span.end)}.")
         if row.last_error:
             complain(f"{row.symbol} {row.timeframe}: {row.last_error}")
+
+
+def plain_status(row: SeriesStatus) -> dict[str, Any]:
+    """A series for JSON."""
+    times = {"first": plain_time(row.first), "last": plain_time(row.last)}
+    return asdict(row) | times | {"gaps": plain_spans(row.gaps), "retired": plain_spans(row.retired)}
 
 
 def lines(rows: list[SeriesStatus]) -> Table:

@@ -10,6 +10,7 @@ import typer
 
 from chandlery.cli.exits import ExitCode
 from chandlery.cli.options import BaseUrl, Config, MetricsHost, MetricsPort, complete_timeframes, settings_from
+from chandlery.cli.plain import plain_series, plain_span
 from chandlery.cli.screen import note, write_json_line
 
 if TYPE_CHECKING:
@@ -147,11 +148,8 @@ def _write_lines(deliveries: Sequence[Delivery]) -> None:
         if batch.span is not None:
             write_json_line(
                 {
-                    "exchange": batch.series.exchange,
-                    "symbol": batch.series.symbol,
-                    "timeframe": batch.series.timeframe.name,
-                    "start": batch.span.start,
-                    "end": batch.span.end,
+                    **plain_series(batch.series),
+                    **plain_span(batch.span),
                     "candles": len(batch),
                     "close": float(batch.close[-1]),
                 }

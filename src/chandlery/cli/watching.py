@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -13,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from chandlery.cli.screen import complain, console, moment, write_json_line
-from chandlery.cli.status import lines
+from chandlery.cli.status import lines, plain_status
 from chandlery.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def _write(rows: list[SeriesStatus], problem: str) -> None:
     if problem:
         complain(problem)
     else:
-        write_json_line([asdict(row) for row in rows])
+        write_json_line([plain_status(row) for row in rows])
 
 
 def _print(rows: list[SeriesStatus], problem: str) -> None:

@@ -1,10 +1,10 @@
-"""What an export did, for people and for programs."""
+"""What an export did."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from chandlery.domain.timeframe import UtcMs
 from chandlery.services.export_qlib.fields import Losses
@@ -56,20 +56,3 @@ class ExportReport:
         for series in self.series:
             worst.merge(series.losses)
         return worst
-
-    def plain(self) -> dict[str, Any]:
-        """Numbers and text only, for JSON."""
-        return {
-            "folder": str(self.folder),
-            "outcome": self.outcome,
-            "why": self.why,
-            "candles": self.candles,
-            "files": self.files,
-            "bytes": self.size,
-            "largest_relative_error": self.losses.worst,
-            "warnings": self.warnings,
-            "series": [
-                {name: getattr(series, name) for name in SeriesReport.__slots__ if name != "losses"}
-                for series in self.series
-            ],
-        }
