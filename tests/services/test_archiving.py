@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pa_parquet
 import pytest
 
 from candles import START, candles, changed, series
 from chandlery.domain.candle import CandleBatch
 from chandlery.domain.span import Span
 from chandlery.errors import ConfigurationError, DamagedDataError, StorageError
+from chandlery.services import archive as archive_service
 from chandlery.services.archive import Archiver, ArchiveReport
 from chandlery.services.retention import Action, Keeper, policy_of
 from chandlery.services.seal import Sealer, SealReport
+from chandlery.storage import archive_places
 from chandlery.storage.archive_places import place_of
+from chandlery.storage.archived import ArchiveFile, decoded
+from chandlery.storage.candle_files import candle_table
 from chandlery.storage.delivery import Delivery
 from chandlery.storage.kept import KeptSeries
 from chandlery.storage.postgres import PostgreSQLStorage
@@ -67,14 +76,20 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.parquet"))
 
 
+def months_of(folder: Path) -> list[str]:
+    """As DuckDB would see them."""
+    return [path.name.split(".")[0] for path in files_of(folder)]
+
+
 def test_a_folder_of_files_holds_what_is_stored_to_the_last_bit(
     storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path
 ) -> None:
     report = archive(storage, tmp_path)
     assert (report.files, report.candles) == (2, len(months) - 48)
     names = [str(path.relative_to(tmp_path)) for path in files_of(tmp_path)]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files_of(tmp_path)]
     where = "exchange=okx/timeframe=30m/symbol=BTC-USDT"
-    assert names == [f"{where}/2024-11.parquet", f"{where}/2024-12.parquet"]
+    assert names == [f"{where}/2024-11.{hashes[0]}.parquet", f"{where}/2024-12.{hashes[1]}.parquet"]
     assert report.bytes == sum(path.stat().st_size for path in files_of(tmp_path))
     leave_to_archive(storage)
     assert identical(everything(storage), months)
@@ -211,7 +226,118 @@ def test_a_month_that_changes_before_its_turn_is_passed_over(
     storage.writer.write([Delivery(batch=changed(months, slice(5, 6)), covered=months.runs())])
     archiver = Archiver(storage, str(tmp_path))
     assert [archiver.archive_month(entry, kept).files for kept in listed] == [0, 1]
-    assert [path.name for path in files_of(tmp_path)] == ["2024-12.parquet"]
+    assert months_of(tmp_path) == ["2024-12"]
+
+
+def revise(storage: PostgreSQLStorage, months: CandleBatch) -> CandleBatch:
+    """A candle of November changes, and the month is sealed again."""
+    revised = changed(months, slice(5, 6))
+    storage.writer.write([Delivery(batch=revised, covered=revised.runs())])
+    sealer = Sealer(storage)
+    for entry in sealer.entries():
+        sealer.seal(entry, before=EVER.end)
+    return revised
+
+
+def registered(storage: PostgreSQLStorage) -> list[ArchiveFile]:
+    [entry] = storage.ledger.entries()
+    kept = storage.database.transact(lambda c: KeptSeries(c, entry.instrument_id, HALF_HOURS).sealed_months())
+    return [one.file for one in kept if one.file is not None]
+
+
+def test_an_archiver_that_was_held_up_harms_no_month_that_another_has_archived_since(
+    storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has November in hand while it changes, another archives it, and leaves it to the file. Then he goes on."""
+    in_hand, go_on = threading.Event(), threading.Event()
+    put = archive_places.put
+
+    def held_up(file: str, data: bytes) -> None:
+        if threading.current_thread() is slow and not in_hand.is_set():
+            in_hand.set()
+            assert go_on.wait(30)
+        put(file, data)
+
+    monkeypatch.setattr(archive_places, "put", held_up)
+    slow = threading.Thread(target=archive, args=(storage, tmp_path))
+    slow.start()
+    assert in_hand.wait(30)
+    revised = revise(storage, months)
+    archive(storage, tmp_path)
+    leave_to_archive(storage)
+    go_on.set()
+    slow.join(30)
+    assert identical(everything(storage), revised)
+    assert months_of(tmp_path) == ["2024-11", "2024-12"]
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Somewhere to archive to, empty."""
+    return str(tmp_path) if request.param == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+
+
+def test_archivers_at_the_same_time_need_to_know_nothing_of_each_other(
+    storage: PostgreSQLStorage, months: CandleBatch, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are of three releases, so the same candles give other bytes. Of each month one file can be seen."""
+    start, of_release = threading.Barrier(4), threading.local()
+
+    def encoded(of: CandleBatch) -> bytes:
+        file = io.BytesIO()
+        pa_parquet.write_table(candle_table(of), file, compression=of_release.codec)
+        return file.getvalue()
+
+    def run(codec: str) -> int:
+        of_release.codec = codec
+        start.wait()
+        return archive(storage, place).files
+
+    monkeypatch.setattr(archive_service, "encoded", encoded)
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(run, ["zstd", "zstd", "snappy", "gzip"])) >= 2
+    files = registered(storage)
+    seen = {name for name in archive_places.names_in(files[0].name.rpartition("/")[0]) if name.endswith(".parquet")}
+    assert seen == {file.name.rpartition("/")[2] for file in files}
+    leave_to_archive(storage)
+    assert identical(everything(storage), months)
+
+
+def test_a_database_brought_back_from_a_backup_still_finds_the_file_of_its_time(
+    storage: PostgreSQLStorage, months: CandleBatch, place: str
+) -> None:
+    """Its month has been written anew since. Other programs see the new file and not the old one."""
+    archive(storage, place)
+    before = registered(storage)
+    revised = revise(storage, months)
+    assert archive(storage, place).files == 1
+    now = registered(storage)
+    assert (now[0] != before[0], now[1]) == (True, before[1])
+    folder, _, replaced = before[0].name.rpartition("/")
+    assert {f"{folder}/{name}" for name in archive_places.names_in(folder) - {f"{replaced}.old"}} == {
+        file.name for file in now
+    }
+    inside = months.open_time < FIRST + 30 * DAY
+    assert identical(decoded(HALF_HOURS, before[0].fetched()), months.take(inside))
+    assert identical(decoded(HALF_HOURS, now[0].fetched()), revised.take(inside))
+
+
+def test_files_of_the_first_version_stay_and_are_set_aside_in_their_time(
+    storage: PostgreSQLStorage, months: CandleBatch, tmp_path: Path
+) -> None:
+    """Their names say nothing of their bytes."""
+    archive(storage, tmp_path)
+    for path in files_of(tmp_path):
+        path.rename(path.with_name(path.name.split(".")[0] + ".parquet"))
+    rename = "UPDATE chandlery.sealed SET archive_file = regexp_replace(archive_file, '[.][0-9a-f]{16}[.]', '.')"
+    storage.database.transact(lambda c: c.execute(rename))  # type: ignore[call-overload]
+    assert archive(storage, tmp_path) == ArchiveReport(known=2)
+    leave_to_archive(storage)
+    assert identical(everything(storage), months)
+    revise(storage, months)
+    archive(storage, tmp_path)
+    assert months_of(tmp_path) == ["2024-11", "2024-12"]
+    assert [path.name for path in tmp_path.rglob("*.old")] == ["2024-11.parquet.old"]
 
 
 def test_a_segment_that_is_no_more_when_its_turn_comes_is_left_to_the_next_run(

@@ -1,7 +1,9 @@
 """Where archived files are: a folder, or a bucket of a store that speaks S3.
 
-A file is named by its path or by ``s3://bucket/key``. The store's address, region and keys come from the environment,
-under the names that every S3 program knows: AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
+A file is named by its path or by ``s3://bucket/key``. What is out of date is set aside: it gets ``.old`` behind its
+name, so that other programs do not take it for a part of the table, and it is found all the same. The store's address,
+region and keys come from the environment, under the names that every S3 program knows: AWS_ENDPOINT_URL, AWS_REGION,
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +19,7 @@ from urllib.parse import urlsplit
 from chandlery.errors import ConfigurationError, StorageError
 
 _S3 = "s3://"
+ASIDE = ".old"
 _CONNECT_TIMEOUT_S, _REQUEST_TIMEOUT_S, _ATTEMPTS = 5, 30, 3
 
 
@@ -50,16 +54,44 @@ def put(file: str, data: bytes) -> None:
         raise StorageError(f"{file} cannot be written: {_reason(error)}", hint=_next_step(file)) from error
 
 
-def fetch(file: str, at_most: int) -> bytes:
-    """The bytes of a file, of which it has no more than ``at_most``. Raises StorageError."""
+def names_in(folder: str) -> set[str]:
+    """What the files in a folder are called there; none if there is no such folder. Raises StorageError."""
+    from pyarrow import fs
+
     try:
-        with _opened(file) as stream:
+        store, path = _store_of(folder)
+        there = store.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be read: {_reason(error)}", hint=_next_step(folder)) from error
+    return {one.base_name for one in there}
+
+
+def rename(file: str, new: str) -> None:
+    """Give a file another name in the same place; in S3 that is a copy. Raises StorageError."""
+    try:
+        store, path = _store_of(file)
+        store.move(path, _store_of(new)[1])
+    except OSError as error:
+        raise StorageError(f"{file} cannot be renamed: {_reason(error)}", hint=_next_step(file)) from error
+
+
+def fetch(file: str, at_most: int) -> bytes:
+    """The bytes of a file, set aside or not, of which it has no more than ``at_most``. Raises StorageError."""
+    try:
+        with _opened_anyhow(file) as stream:
             data: bytes = stream.read(at_most + 1)
     except FileNotFoundError as error:
         raise StorageError(f"{file} is not there.", hint=_next_step(file)) from error
     except OSError as error:
         raise StorageError(f"{file} cannot be read: {_reason(error)}", hint=_next_step(file)) from error
     return data
+
+
+def _opened_anyhow(file: str) -> Any:
+    try:
+        return _opened(file)
+    except FileNotFoundError:
+        return _opened(file + ASIDE)
 
 
 def _opened(file: str) -> Any:
@@ -70,7 +102,7 @@ def _opened(file: str) -> Any:
 
 def _put_aside(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
     try:
         with new.open("wb") as stream:
             stream.write(data)
@@ -90,6 +122,13 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _store_of(name: str) -> tuple[Any, str]:
+    """The store in which a file or folder is, and what it is called there."""
+    from pyarrow import fs
+
+    return (_bucket_store(), name.removeprefix(_S3)) if name.startswith(_S3) else (fs.LocalFileSystem(), name)
 
 
 def _bucket_store() -> Any:

@@ -69,15 +69,26 @@ class ArchivedSegment(Description):
             target[:] = _column(table, name)
 
 
-def file_name(place: str, series: Series, unit: Span) -> str:
-    """Where the candles of a sealed span stand in ``place``; ``1M`` is ``1mo``, as some disks fold case."""
+def folder_of(place: str, series: Series) -> str:
+    """Where the files of a series stand in ``place``; ``1M`` is ``1mo``, as some disks fold case."""
     folders = {
         "exchange": quote(series.exchange, safe=""),
         "timeframe": table_name(series.timeframe).removeprefix("candle_"),
         "symbol": quote(series.symbol, safe=""),
     }
     path = "/".join(f"{key}={value}" for key, value in folders.items())
-    return f"{place}/{path}/{to_datetime(unit.start):%Y-%m}.parquet"
+    return f"{place}/{path}"
+
+
+def file_name(place: str, series: Series, unit: Span) -> str:
+    """Where the candles of a sealed span stand in ``place`` if nothing else was ever there."""
+    return f"{folder_of(place, series)}/{to_datetime(unit.start):%Y-%m}.parquet"
+
+
+def file_of(folder: str, unit: Span, data: bytes) -> ArchiveFile:
+    """The file of a sealed span with ``data`` in it. Other bytes have another name, so no file is ever overwritten."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    return ArchiveFile(f"{folder}/{to_datetime(unit.start):%Y-%m}.{sha256[:16]}.parquet", len(data), sha256)
 
 
 def encoded(candles: CandleBatch) -> bytes:
@@ -109,8 +120,3 @@ def _column(table: pa.Table, name: str) -> Column:
     column = table.column(_FIELD_OF[name])
     values: Column = (column.cast(pa.int64()) if name == "open_time" else column).to_numpy()
     return values
-
-
-def description(name: str, data: bytes) -> ArchiveFile:
-    """What is remembered of a file."""
-    return ArchiveFile(name, len(data), hashlib.sha256(data).hexdigest())
