@@ -16,7 +16,10 @@ from candles import START, candles
 from chandlery.domain.candle import CandleBatch, same_values
 from chandlery.domain.span import Span
 from chandlery.storage.postgres import PostgreSQLStorage
-from processes import Shell, as_url
+from processes import REPOSITORY, Shell, as_url
+
+DEMO_FOLDER = "/home/you/.local/share/chandlery/demo"
+"""Where README says that the demo's candles lie."""
 
 
 @pytest.fixture
@@ -81,12 +84,25 @@ def test_the_demo_shows_candles_and_a_second_one_fetches_only_what_is_new(lonely
     assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d( +[\d.,]+){6}$", first.out, re.MULTILINE)) == 8
     assert first.out.count("100.00 %") == 6
     assert "collect BTC-USDT --timeframe 1m --since 2024-01-01" in first.out
+    assert words_of(first.out.replace(str(data_folder), DEMO_FOLDER)) == words_of(readme())
 
     second = lonely.run("demo", CHANDLERY_DATA_FOLDER=str(data_folder))
     assert second.code == 0, second.text
     assert requests(first.out) > 100
     assert requests(second.out) < 20
     assert "Traceback" not in first.err + second.err
+
+
+def readme() -> str:
+    """What README shows of the demo, as printed by a program on the path."""
+    [block] = re.findall(r"```text\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    return str(block).replace(".venv/bin/chandlery", "chandlery")
+
+
+def words_of(written: str) -> list[list[str]]:
+    """The lines of what was written, without widths, numbers, times and lengths of time."""
+    numberless = re.sub(r"(?<![\w-])-?\d[\d.,:-]*", "#", written)
+    return [re.sub(r"#[dhms]( #[dhms])?$", "lag", line.rstrip()).split() for line in numberless.splitlines()]
 
 
 def requests(written: str) -> int:

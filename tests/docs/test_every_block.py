@@ -75,7 +75,7 @@ NOT_RUN = {
 """By page and the words that the block begins with: why it is not run."""
 
 SHOWN = {
-    "README.md": "what the demo printed on a day; tests/commands/test_exchange_and_demo.py runs it",
+    "README.md": "what the demo printed on a day; tests/commands/test_exchange_and_demo.py compares it",
     "docs/architecture.md": "the drawing",
     "docs/reliability.md": "what long drills printed",
 }

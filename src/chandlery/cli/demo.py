@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from chandlery.cli.options import settings_from
-from chandlery.cli.screen import console, program, say
+from chandlery.cli.screen import program, say
 
 if TYPE_CHECKING:
     from chandlery.settings import Settings
@@ -84,4 +84,3 @@ def _show(settings: Settings) -> None:
         draw(storage.get_candles("BTC-USDT", "1m").take(slice(-8, None)))
         say("\nWhat is stored, as `chandlery status` prints it:\n")
         draw_status(series_status(storage, now=time.time_ns() // 1_000_000))
-    console.print()
