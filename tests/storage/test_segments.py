@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
 import random
@@ -18,11 +19,17 @@ from hypothesis import strategies as st
 
 from candles import candles, series
 from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, CandleBatch
+from chandlery.domain.span import Span
 from chandlery.errors import DamagedDataError
-from chandlery.storage.segments import Description, Segment, SomePieces, decode, decode_into, encode, pieces_of
+from chandlery.storage import segment_files
+from chandlery.storage.segment_layout import Description
+from chandlery.storage.segments import Segment, SomePieces, decode, decode_into, encode
 from processes import REPOSITORY
 
 REAL = Path(os.environ.get("CHANDLERY_REAL_CANDLES") or REPOSITORY.parent / "shared" / "data")
+
+
+EVER = Span(0, 4_102_444_800_000)
 
 
 def holding(values: Any, **others: Any) -> CandleBatch:
@@ -95,7 +102,8 @@ def test_columns_can_be_chosen_and_are_decoded_into_given_memory() -> None:
     segment = encode(batch)
     assert list(decode(segment, ["close"])) == ["close"]
     memory = np.zeros((2, 700))
-    decode_into(segment, {"low": memory[0, 100:600], "high": memory[1, 100:600]})
+    targets = {"low": memory[0, 100:600], "high": memory[1, 100:600]}
+    assert decode_into(segment, targets, Span(batch.open_time[0], batch.open_time[-1] + 1)) == 500
     assert np.array_equal(memory[0, 100:600], batch.low)
     assert np.array_equal(memory[1, 100:600], batch.high)
     assert not memory[:, :100].any()
@@ -155,24 +163,74 @@ def test_some_columns_are_read_from_their_pieces_alone() -> None:
     whole = encode(batch)
     assert whole.bounds[0] == 0
     assert whole.bounds[-1] == len(whole.data)
-    some = pieces(whole, ["close", "open_time"])
+    some = pieces(whole, ["close", "open_time"], EVER)
     for name, column in decode(some, ["close", "open_time"]).items():
         assert np.array_equal(column, getattr(batch, name))
 
 
+@settings(max_examples=150)
+@given(
+    st.data(),
+    st.sampled_from([20_000, 14_880, 7_441, 50]),
+    st.booleans(),
+    st.sets(st.sampled_from(COLUMNS), min_size=1).map(sorted),
+)
+def test_any_span_is_read_from_the_pieces_that_it_touches(
+    data: st.DataObject, count: int, hole: bool, columns: list[str]
+) -> None:
+    batch, segment = sealed(count, hole)
+    first, last = int(batch.open_time[0]), int(batch.open_time[-1])
+    start, end = sorted(data.draw(st.tuples(*[st.integers(first - 90_000, last + 90_000)] * 2)))
+    span = Span(start, end + 1)
+    expected = batch.take((batch.open_time >= span.start) & (batch.open_time < span.end))
+    room = segment.most_rows_in(span)
+    assert room == len(expected) or hole
+    targets = {name: np.empty(room, getattr(batch, name).dtype) for name in columns}
+    assert decode_into(pieces(segment, columns, span), targets, span) == len(expected)
+    for name, column in targets.items():
+        assert np.array_equal(column[: len(expected)].view(np.int64), getattr(expected, name).view(np.int64)), name
+
+
+def test_a_short_span_takes_a_fraction_of_its_month() -> None:
+    batch, segment = sealed(44_640, hole=False)
+    day = Span(int(batch.open_time[0]), int(batch.open_time[1_440]))
+    fetched = sum(segment.bounds[run.stop] - segment.bounds[run.start] for run in segment.pieces_of(COLUMNS, day))
+    assert fetched < len(segment.data) / 5
+
+
+def test_a_segment_of_one_group_as_it_was_written_before_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_files, "_MOST_IN_GROUP", 1_000_000)
+    batch = candles(series(), 20_000)
+    segment = encode(batch)
+    assert len(segment.checksums) == len(COLUMNS) + 1
+    span = Span(int(batch.open_time[9_000]), int(batch.open_time[9_100]))
+    targets = {"close": np.empty(100)}
+    assert decode_into(pieces(segment, ["close"], span), targets, span) == 100
+    assert np.array_equal(targets["close"], batch.close[9_000:9_100])
+
+
 def test_flipped_bits_in_pieces_are_all_noticed() -> None:
-    some = pieces(encode(candles(series(), 300)), ["close"])
+    some = pieces(encode(candles(series(), 300)), ["close"], EVER)
     chance = random.Random(8)
     for _ in range(2_000):
-        number = chance.choice(list(some.pieces))
-        data = bytearray(some.pieces[number])
+        number = chance.randrange(len(some.runs))
+        data = bytearray(some.runs[number][1])
         bit = chance.randrange(len(data) * 8)
         data[bit // 8] ^= 1 << bit % 8
+        runs = [(run, bytes(data) if place == number else held) for place, (run, held) in enumerate(some.runs)]
         with pytest.raises(DamagedDataError, match="checksum"):
-            decode(dataclasses.replace(some, pieces={**some.pieces, number: bytes(data)}), ["close"])
+            decode(dataclasses.replace(some, runs=runs), ["close"])
 
 
-def pieces(segment: Segment, columns: list[str]) -> SomePieces:
+@functools.cache
+def sealed(count: int, hole: bool) -> tuple[CandleBatch, Segment]:
+    batch = candles(series(), count)
+    batch = batch.take(np.arange(count) % 17 != 3) if hole else batch
+    return batch, encode(batch)
+
+
+def pieces(segment: Segment, columns: list[str], span: Span) -> SomePieces:
     about = {field.name: getattr(segment, field.name) for field in dataclasses.fields(Description)}
-    held = {n: segment.data[segment.bounds[n] : segment.bounds[n + 1]] for n in pieces_of(columns)}
-    return SomePieces(**about, pieces=held)
+    runs = segment.pieces_of(columns, span)
+    bytes_of = [(run, segment.data[segment.bounds[run.start] : segment.bounds[run.stop]]) for run in runs]
+    return SomePieces(**about, runs=bytes_of)

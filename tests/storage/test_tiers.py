@@ -121,12 +121,12 @@ def test_frames_are_the_same_sealed_and_not(mixed: PostgreSQLStorage) -> None:
 
 
 def test_all_statements_of_a_read_see_the_same_moment(storage: PostgreSQLStorage) -> None:
-    link = ArrowLink(storage.database)
-    shown = link.in_snapshot(lambda fetch: fetch("SELECT current_setting('transaction_isolation') AS level"))
+    link, level = ArrowLink(storage.database), "SELECT current_setting('transaction_isolation') AS level"
+    shown = link.in_snapshot(lambda statements: statements.table(level))
     assert shown["level"].to_pylist() == ["repeatable read"]
     with pytest.raises(ZeroDivisionError):
-        link.in_snapshot(lambda fetch: 1 // 0)
-    after = link.fetch("SELECT current_setting('transaction_isolation') AS level")
+        link.in_snapshot(lambda _: 1 // 0)
+    after = link.fetch(level)
     assert after["level"].to_pylist() == ["read committed"], "nothing of it is left"
     link.close()
 

@@ -20,7 +20,8 @@ from chandlery.errors import DamagedDataError
 from chandlery.storage import archive_places
 from chandlery.storage.partitions import table_name
 from chandlery.storage.pgtime import to_datetime
-from chandlery.storage.segments import Column, Description
+from chandlery.storage.segment_files import Bytes, Column
+from chandlery.storage.segments import Held
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +47,7 @@ class ArchiveFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArchivedSegment(Description):
+class ArchivedSegment(Held):
     """A sealed span whose bytes are in a file alone; ``data`` is the file once it was fetched."""
 
     file: ArchiveFile
@@ -56,7 +57,7 @@ class ArchivedSegment(Description):
         """The file. Raises as ``ArchiveFile.fetched`` does."""
         return self.file.fetched() if self.data is None else self.data
 
-    def read_into(self, data: bytes | bytearray | memoryview, targets: Mapping[str, Column]) -> None:
+    def read_into(self, data: Bytes, targets: Mapping[str, Column], rows: range) -> None:
         """Fill ``targets`` with the columns of the same names. Raises ValueError if there are not as many candles."""
         import pyarrow as pa
         import pyarrow.parquet as pa_parquet
@@ -66,7 +67,7 @@ class ArchivedSegment(Description):
         if table.num_rows != self.rows:
             raise ValueError(f"{table.num_rows:,} candles, not {self.rows:,}")
         for name, target in targets.items():
-            target[:] = _column(table, name)
+            target[:] = _column(table, name)[rows.start : rows.stop]
 
 
 def folder_of(place: str, series: Series) -> str:

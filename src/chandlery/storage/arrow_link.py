@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,11 +17,40 @@ from chandlery.storage.failures import FailureClass, classify_state, refused_con
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Fetch = Callable[[str], "pa.Table"]
-"""Runs one statement and gives its rows."""
 Result = TypeVar("Result")
 
 _ONE_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_SIZE_OF_BATCHES = "adbc.postgresql.batch_size_hint_bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """What can be asked on one connection; ``progressed`` is called whenever something was heard."""
+
+    connection: Any
+    progressed: Callable[[], None]
+
+    def table(self, statement: str) -> pa.Table:
+        """The rows of one statement. Raises what ADBC raises."""
+        import pyarrow as pa
+
+        with self.connection.cursor() as cursor:
+            reader = self._executed(cursor, statement)
+            return pa.Table.from_batches(list(self._heard(reader)), schema=reader.schema)
+
+    def batches(self, statement: str, size: int) -> Iterator[pa.RecordBatch]:
+        """The rows of one statement as they come, at least ``size`` bytes at a time but for the last."""
+        with self.connection.cursor(adbc_stmt_kwargs={_SIZE_OF_BATCHES: str(size)}) as cursor:
+            yield from self._heard(self._executed(cursor, statement))
+
+    def _executed(self, cursor: Any, statement: str) -> pa.RecordBatchReader:
+        cursor.execute(statement)
+        return cursor.fetch_record_batch()
+
+    def _heard(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            self.progressed()
+            yield batch
 
 
 class ArrowLink:
@@ -33,9 +63,9 @@ class ArrowLink:
 
     def fetch(self, statement: str) -> pa.Table:
         """The rows of one statement. Raises DatabaseError."""
-        return self._persist(lambda fetch: fetch(statement))
+        return self._persist(lambda statements: statements.table(statement))
 
-    def in_snapshot(self, work: Callable[[Fetch], Result]) -> Result:
+    def in_snapshot(self, work: Callable[[Statements], Result]) -> Result:
         """Run ``work``, all of whose statements see the same moment. It runs again if a failure was waited out."""
         return self._persist(partial(_in_snapshot, work))
 
@@ -44,17 +74,17 @@ class ArrowLink:
         with self._lock:
             self._drop()
 
-    def _persist(self, work: Callable[[Fetch], Result]) -> Result:
+    def _persist(self, work: Callable[[Statements], Result]) -> Result:
         return self._database.persistence.run(lambda: self._once(work))
 
-    def _once(self, work: Callable[[Fetch], Result]) -> Result:
+    def _once(self, work: Callable[[Statements], Result]) -> Result:
         from adbc_driver_manager import dbapi
 
         with self._lock:
             connection = self._connection = self._connection or self._database.persistence.connecting(self._connect)
             try:
                 return attended(
-                    lambda progressed: work(partial(_fetched, connection, progressed)),
+                    lambda progressed: work(Statements(connection, progressed)),
                     longest_silence_s=self._database.options.client_deadline_s,
                     given_up=self._database.persistence.given_up,
                     when_late=lambda _: connection.close(),
@@ -83,25 +113,12 @@ class ArrowLink:
             connection.close()
 
 
-def _in_snapshot(work: Callable[[Fetch], Result], fetch: Fetch) -> Result:
+def _in_snapshot(work: Callable[[Statements], Result], statements: Statements) -> Result:
     # an error closes the connection, and with it the transaction
-    fetch(_ONE_SNAPSHOT)
-    result = work(fetch)
-    fetch("COMMIT")
+    statements.table(_ONE_SNAPSHOT)
+    result = work(statements)
+    statements.table("COMMIT")
     return result
-
-
-def _fetched(connection: Any, progressed: Callable[[], None], statement: str) -> pa.Table:
-    import pyarrow as pa
-
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        reader = cursor.fetch_record_batch()
-        batches = []
-        for batch in reader:
-            batches.append(batch)
-            progressed()
-        return pa.Table.from_batches(batches, schema=reader.schema)
 
 
 def _translated(error: Any) -> DatabaseError:

@@ -17,6 +17,7 @@ from chandlery.domain.span import Span
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
 from chandlery.storage.arrow_link import ArrowLink
+from chandlery.storage.assembly import Assembly, Damaged
 from chandlery.storage.candle_table import CandleTable
 from chandlery.storage.catalog import Catalog
 from chandlery.storage.database import Database
@@ -24,7 +25,7 @@ from chandlery.storage.pgtime import to_ms
 from chandlery.storage.retired import tell_of_retired
 from chandlery.storage.sealed import damaged
 from chandlery.storage.sql import query
-from chandlery.storage.tiers import Damaged, Place, SegmentPart, assembled, fetch_parts
+from chandlery.storage.tiers import Place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,11 +70,10 @@ class Reader:
         passed_over: set[Place] = set()
         began = time.perf_counter()
         while True:
-            parts = self._link.in_snapshot(
-                lambda fetch: fetch_parts(fetch, numbered, span, columns, frozenset(passed_over))
-            )
+            assembly = Assembly(numbered, span, columns, frozenset(passed_over))
+            self._link.in_snapshot(assembly.gather)
             try:
-                table = assembled(wanted, parts, span, columns)
+                table = assembly.finish()
             except Damaged as found:
                 part = found.part
                 error = damaged(part.series, part.unit, str(found))
@@ -84,15 +84,14 @@ class Reader:
                     self._on_damage(part.series, error)
                 passed_over.add((part.series, part.unit))
             else:
-                self._tell(began, parts)
+                self._tell(began, assembly)
                 tell_of_retired(self._database, numbered, table, span)
                 return table
 
-    def _tell(self, began: float, parts: Sequence[Sequence[SegmentPart | pa.Table]]) -> None:
+    def _tell(self, began: float, assembly: Assembly) -> None:
         if self.on_read is not None:
-            segments = sum(isinstance(part, SegmentPart) for of_one in parts for part in of_one)
-            rows = sum(map(len, parts)) - segments
-            self.on_read(ReadDone(seconds=time.perf_counter() - began, segments=segments, row_parts=rows))
+            seconds = time.perf_counter() - began
+            self.on_read(ReadDone(seconds=seconds, segments=assembly.segments, row_parts=assembly.row_parts))
 
     def closed_by(self, series: Series, span: Span | None) -> CandleBatch:
         """The stored candles that were the last closed one at some time in ``span``: also the one before it."""

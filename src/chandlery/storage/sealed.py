@@ -13,20 +13,21 @@ from typing import Any
 import numpy as np
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from chandlery.domain.candle import CandleBatch, CandleRows
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import DAY_MS, HOUR_MS, IntArray, Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
-from chandlery.storage.archived import ArchivedSegment, ArchiveFile
 from chandlery.storage.copy_binary import candle_stream, candles_from
 from chandlery.storage.coverage import lock_key
 from chandlery.storage.derivation import lock_series, made_of, uncover
 from chandlery.storage.partitions import calendar_periods, partition_values, partitions_of, table_of
 from chandlery.storage.pgtime import to_datetime, to_ms, to_multirange
-from chandlery.storage.segments import Description, Segment, decode, encode
+from chandlery.storage.segments import decode, encode
 from chandlery.storage.sql import query
+from chandlery.storage.tiers import described, held
 
 
 def sealing_units(timeframe: Timeframe, span: Span) -> list[Span]:
@@ -91,26 +92,13 @@ class SealedSeries:
 
     def candles_if_sealed(self, unit: Span) -> CandleBatch | None:
         """The same without the lock; None if nothing is sealed there any more."""
-        with self.connection.cursor(binary=True) as cursor:
+        with self.connection.cursor(binary=True, row_factory=dict_row) as cursor:
             row = cursor.execute(query("read_segment"), self._values(unit)).fetchone()
         if row is None:
             return None
-        count, first, last, bounds, checksums, checksum, data, *file = row
-        about: dict[str, Any] = {
-            "rows": count,
-            "first": to_ms(first),
-            "last": to_ms(last),
-            "step_ms": self.series.timeframe.step_ms,
-            "bounds": tuple(bounds),
-            "checksums": tuple(checksums),
-        }
-        segment: Description = (
-            ArchivedSegment(**about, file=ArchiveFile(*file))
-            if data is None
-            else Segment(**about, checksum=checksum, data=data)
-        )
+        segment = described(self.series, row)
         try:
-            return CandleBatch.of(self.series, decode(segment))
+            return CandleBatch.of(self.series, decode(held(segment, [(segment.all_pieces, row["data"])])))
         except (DamagedDataError, ValueError) as error:
             raise damaged(self.series, unit, str(error)) from error
 

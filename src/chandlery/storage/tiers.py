@@ -1,33 +1,28 @@
-"""Reading all tiers as one: sealed spans from segments or archived files, everything else from rows, each candle once.
+"""Which candles lie where: sealed spans in segments or archived files, everything else in rows, each candle once.
 
-All segments of a call come in one statement, the rows in one a gap between them, and all from one snapshot, so that
-nothing that is sealed or unsealed meanwhile is missed or seen twice. Segments are decoded side by side, straight into
-the columns that are handed out.
+One statement tells what is sealed of all series, one a gap between gives the rows, and one the bytes of all segments,
+which come one after another so that the first is decoded while the second is on its way. All of one read see the same
+moment: nothing that is sealed or unsealed meanwhile is missed or seen twice.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, fields
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psycopg import sql
 
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
-from chandlery.errors import DamagedDataError
 from chandlery.storage.archived import ArchivedSegment, ArchiveFile
-from chandlery.storage.arrow_link import Fetch
-from chandlery.storage.candle_table import CandleTable, open_times
+from chandlery.storage.arrow_link import Statements
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_datetime, to_ms
-from chandlery.storage.segments import Column, Description, Segment, SomePieces, decode, decode_into, pieces_of
+from chandlery.storage.segment_files import Bytes
+from chandlery.storage.segment_layout import Description
+from chandlery.storage.segments import Held, Segment, SomePieces
 from chandlery.storage.sql import query
 
 if TYPE_CHECKING:
@@ -38,119 +33,100 @@ Numbered = tuple[int | None, Series]
 Place = tuple[Series, Span]
 """One sealed span of a series."""
 
-_FILES_AT_ONCE = 16
-_FEW_PIECES = 5
-"""More of them take longer to cut out than all of a segment to fetch."""
+_BYTES_AT_ONCE = 500_000
+"""About a month of minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentPart:
     """A sealed span in which some of the wanted candles lie."""
 
+    instrument_id: int
     series: Series
     unit: Span
     rows_kept: bool
     segment: Description
 
 
-class Damaged(Exception):
-    """The segment of ``part`` is not as it was written."""
-
-    def __init__(self, part: SegmentPart, error: DamagedDataError) -> None:
-        super().__init__(str(error))
-        self.part = part
-
-
-def fetch_parts(
-    fetch: Fetch, wanted: Sequence[Numbered], span: Span, columns: Sequence[str], passed_over: Set[Place]
+def find_parts(
+    statements: Statements, wanted: Sequence[Numbered], span: Span, columns: Sequence[str], passed_over: Set[Place]
 ) -> list[list[SegmentPart | pa.Table]]:
-    """For each series what holds its candles in ``span``, in order; segments ``passed_over`` are read from rows."""
+    """For each series what holds its candles in ``span``, in order: rows, and of segments what is known of them.
+
+    Of segments ``passed_over`` the rows are read.
+    """
     found: list[list[SegmentPart | pa.Table]] = []
-    segments = _segments(fetch, wanted, span, columns)
-    for number, (instrument_id, series) in enumerate(wanted):
-        used = [part for part in segments[number] if not (part.rows_kept and (series, part.unit) in passed_over)]
+    sealed = _sealed(statements, wanted, span)
+    for (instrument_id, series), all_of_it in zip(wanted, sealed, strict=True):
+        used = [part for part in all_of_it if not (part.rows_kept and (series, part.unit) in passed_over)]
         gaps = Spans([span]) - Spans(part.unit for part in used)
-        rows = [(gap.start, fetch(_rows_statement(instrument_id, series, gap, columns))) for gap in gaps]
-        parts = sorted([*rows, *((part.unit.start, part) for part in used)], key=lambda pair: pair[0])
-        found.append([part for _, part in parts])
+        rows = [(gap.start, statements.table(_rows_statement(instrument_id, series, gap, columns))) for gap in gaps]
+        in_order = sorted([*rows, *((part.unit.start, part) for part in used)], key=lambda pair: pair[0])
+        found.append([part for _, part in in_order])
     return found
 
 
-def assembled(
-    series: Sequence[Series], parts: Sequence[Sequence[SegmentPart | pa.Table]], span: Span, columns: Sequence[str]
-) -> CandleTable:
-    """One table of all parts. Raises Damaged, and StorageError if an archived file cannot be had."""
-    import pyarrow as pa
-
-    flat = _fetched([part for of_one in parts for part in of_one])
-    if not any(isinstance(part, SegmentPart) for part in flat):
-        return CandleTable.joined(series, [pa.concat_tables(of_one) for of_one in parts])
-    takes = [_take(part, span) for part in flat]
-    edges = np.cumsum([0, *(take.stop - take.start for take in takes)], dtype=np.int64)
-    memory = _memory(columns, int(edges[-1]))
-    places = [{name: column[start:end] for name, column in memory.items()} for start, end in pairwise(edges.tolist())]
-    _side_by_side([partial(_fill, *one) for one in zip(flat, takes, places, strict=True)])
-    return CandleTable(
-        series=tuple(series), edges=edges[np.cumsum([0, *map(len, parts)])], rows=pa.table(_as_arrow(memory))
-    )
+def fetch_segments(
+    statements: Statements, parts: Sequence[SegmentPart], span: Span, columns: Sequence[str]
+) -> Iterator[Held]:
+    """The segments of ``parts``, none of them archived, with the bytes that ``columns`` in ``span`` take, in order."""
+    if not parts:
+        return
+    runs = [part.segment.pieces_of(columns, span) for part in parts]
+    wanted = [(part, run) for part, of_part in zip(parts, runs, strict=True) for run in of_part]
+    batches = statements.batches(_bytes_statement(wanted), _BYTES_AT_ONCE)
+    data = (value.as_buffer() for batch in batches for value in batch.column(0))
+    for part, of_part in zip(parts, runs, strict=True):
+        yield held(part.segment, list(zip(of_part, islice(data, len(of_part)), strict=True)))
 
 
-def _fetched(parts: Sequence[SegmentPart | pa.Table]) -> list[SegmentPart | pa.Table]:
-    """The same with the files of archived spans, which come many at a time."""
-    fetched = list(parts)
-
-    def fetch(number: int, part: SegmentPart, segment: ArchivedSegment) -> None:
-        with _naming(part):
-            fetched[number] = replace(part, segment=replace(segment, data=segment.checked()))
-
-    jobs = [
-        partial(fetch, number, part, part.segment)
-        for number, part in enumerate(parts)
-        if isinstance(part, SegmentPart) and isinstance(part.segment, ArchivedSegment)
-    ]
-    if jobs:
-        _side_by_side(jobs, _FILES_AT_ONCE)
-    return fetched
+def held(segment: Description, data: Sequence[tuple[range, Bytes]]) -> Held:
+    """``segment`` with runs of its pieces. An archived one needs none of them."""
+    if isinstance(segment, ArchivedSegment):
+        return segment
+    about: dict[str, Any] = {field.name: getattr(segment, field.name) for field in fields(Description)}
+    if data[0][0] == segment.all_pieces:
+        return Segment(**about, data=data[0][1])
+    return SomePieces(**about, runs=data)
 
 
-def _segments(fetch: Fetch, wanted: Sequence[Numbered], span: Span, columns: Sequence[str]) -> list[list[SegmentPart]]:
-    """For each series its segments that overlap ``span``: all of each, or the pieces that hold ``columns``."""
-    pieces = pieces_of(columns)
-    if len(pieces) > _FEW_PIECES:
-        pieces = []
+def _bytes_statement(wanted: Sequence[tuple[SegmentPart, range]]) -> str:
+    bounds = [(part.segment.bounds[run.start], part.segment.bounds[run.stop]) for part, run in wanted]
+    return query(
+        "segment_bytes",
+        instruments=sql.Literal([part.instrument_id for part, _ in wanted]),
+        timeframes=sql.Literal([part.series.timeframe.name for part, _ in wanted]),
+        starts=sql.Literal([to_datetime(part.unit.start) for part, _ in wanted]),
+        first_bytes=sql.Literal([start + 1 for start, _ in bounds]),
+        lengths=sql.Literal([end - start for start, end in bounds]),
+    ).as_string()
+
+
+def _sealed(statements: Statements, wanted: Sequence[Numbered], span: Span) -> list[list[SegmentPart]]:
+    """For each series its sealed spans that overlap ``span``."""
     statement = query(
         "segments",
         instruments=sql.Literal([-1 if number is None else number for number, _ in wanted]),
         timeframes=sql.Literal([series.timeframe.name for _, series in wanted]),
         start=sql.Literal(to_datetime(span.start)),
         end=sql.Literal(to_datetime(span.end)),
-        data=sql.SQL(", ").join(map(_piece, pieces)) if pieces else sql.Identifier("data"),
     )
-    rows = fetch(statement.as_string())
-    names = [f"piece_{number}" for number in pieces] or ["data"]
-    data = zip(*(_buffers(rows[name]) for name in names), strict=True)
     found: list[list[SegmentPart]] = [[] for _ in wanted]
-    for row, held in zip(rows.drop_columns(names).to_pylist(), data, strict=True):
+    for row in statements.table(statement.as_string()).to_pylist():
         series = wanted[row["number"] - 1][1]
-        segment = _segment(series, row, dict(zip(pieces, held, strict=True)) if pieces else held[0])
-        unit = Span(to_ms(row["starts_at"]), to_ms(row["ends_at"]))
-        part = SegmentPart(series=series, unit=unit, rows_kept=row["rows_kept"], segment=segment)
+        part = SegmentPart(
+            instrument_id=row["instrument_id"],
+            series=series,
+            unit=Span(to_ms(row["starts_at"]), to_ms(row["ends_at"])),
+            rows_kept=row["rows_kept"],
+            segment=described(series, row),
+        )
         found[row["number"] - 1].append(part)
     return found
 
 
-def _piece(number: int) -> sql.Composed:
-    return sql.SQL("substring(data FROM bounds[{0}] + 1 FOR bounds[{1}] - bounds[{0}]) AS {2}").format(
-        sql.Literal(number + 1), sql.Literal(number + 2), sql.Identifier(f"piece_{number}")
-    )
-
-
-def _buffers(column: pa.ChunkedArray) -> Iterator[pa.Buffer | None]:
-    """The values of a binary column, not copied; None where it is archived."""
-    return (value.as_buffer() for chunk in column.chunks for value in chunk)
-
-
-def _segment(series: Series, row: dict[str, Any], data: Any) -> Description:
+def described(series: Series, row: Mapping[str, Any]) -> Description:
+    """The segment of which ``row`` has all columns but the bytes; with the file itself where it is archived."""
     about: dict[str, Any] = {
         "rows": row["candles"],
         "first": to_ms(row["first_open_time"]),
@@ -158,13 +134,12 @@ def _segment(series: Series, row: dict[str, Any], data: Any) -> Description:
         "step_ms": series.timeframe.step_ms,
         "bounds": tuple(row["bounds"]),
         "checksums": tuple(row["checksums"]),
+        "checksum": row["checksum"],
     }
     if row["archived"]:
         file = ArchiveFile(row["archive_file"], row["archive_bytes"], row["archive_sha256"])
         return ArchivedSegment(**about, file=file)
-    if isinstance(data, dict):
-        return SomePieces(**about, pieces=data)
-    return Segment(**about, checksum=row["checksum"], data=data)
+    return Description(**about)
 
 
 def _rows_statement(instrument_id: int | None, series: Series, span: Span, columns: Sequence[str]) -> str:
@@ -178,65 +153,3 @@ def _rows_statement(instrument_id: int | None, series: Series, span: Span, colum
         start=sql.Literal(to_datetime(span.start)),
         end=sql.Literal(to_datetime(span.end)),
     ).as_string()
-
-
-def _take(part: SegmentPart | pa.Table, span: Span) -> slice:
-    """Which candles of a part open in ``span``."""
-    if not isinstance(part, SegmentPart):
-        return slice(0, part.num_rows)
-    segment = part.segment
-    if span.start <= segment.first and segment.last < span.end:
-        return slice(0, segment.rows)
-    with _naming(part):
-        times = decode(segment, ["open_time"])["open_time"]
-    start, end = np.searchsorted(times, [span.start, span.end]).tolist()
-    return slice(start, end)
-
-
-def _fill(part: SegmentPart | pa.Table, take: slice, targets: dict[str, Column]) -> None:
-    if not isinstance(part, SegmentPart):
-        for name, target in targets.items():
-            target[:] = open_times(part) if name == "open_time" else part[name].to_numpy()
-        return
-    with _naming(part):
-        if take == slice(0, part.segment.rows):
-            decode_into(part.segment, targets)
-            return
-        for name, column in decode(part.segment, list(targets)).items():
-            targets[name][:] = column[take]
-
-
-def _memory(columns: Sequence[str], rows: int) -> dict[str, Column]:
-    """A column each in one block, which costs half of what as many blocks do."""
-    block = np.empty((len(columns), rows))
-    return {name: row.view(np.int64) if name == "open_time" else row for name, row in zip(columns, block, strict=True)}
-
-
-@contextlib.contextmanager
-def _naming(part: SegmentPart) -> Iterator[None]:
-    try:
-        yield
-    except DamagedDataError as error:
-        raise Damaged(part, error) from error
-
-
-def _side_by_side(jobs: Sequence[Callable[[], None]], at_most: int | None = None) -> None:
-    """On as many threads as there are processors, or ``at_most`` where they wait for others."""
-    workers = min(len(jobs), at_most or len(os.sched_getaffinity(0)))
-    if workers == 1:
-        for job in jobs:
-            job()
-        return
-    with ThreadPoolExecutor(workers) as threads:
-        for _ in threads.map(lambda job: job(), jobs):
-            pass
-
-
-def _as_arrow(memory: dict[str, Column]) -> dict[str, pa.Array]:
-    """The same memory as Arrow's columns."""
-    import pyarrow as pa
-
-    columns = {name: pa.array(column) for name, column in memory.items()}
-    if "open_time" in columns:
-        columns["open_time"] = columns["open_time"].view(pa.timestamp("ms", "UTC"))
-    return columns

@@ -43,7 +43,7 @@ SELECT wanted.number, starts_at, ends_at
 
 -- name: read_segment
 SELECT candles, first_open_time, last_open_time, bounds, checksums, checksum, data,
-       archive_file, archive_bytes, archive_sha256
+       data IS NULL AS archived, archive_file, archive_bytes, archive_sha256
   FROM chandlery.sealed
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND starts_at = %(start)s
 
@@ -83,12 +83,21 @@ UPDATE chandlery.coverage
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s
 
 -- name: segments
--- For the Arrow reader: what is sealed of several series in [start, end), series by series, in order. {data} is all of
--- it or some pieces, of which nothing else leaves the disk.
-SELECT wanted.number, starts_at, ends_at, first_open_time, last_open_time, candles, checksum, bounds, checksums,
-       rows_kept, data IS NULL AS archived, archive_file, archive_bytes, archive_sha256, {data}
+-- For the Arrow reader: what is known of the segments of several series in [start, end), series by series, in order.
+SELECT wanted.number, instrument_id, starts_at, ends_at, first_open_time, last_open_time, candles, bounds, checksums,
+       checksum, rows_kept, data IS NULL AS archived, archive_file, archive_bytes, archive_sha256
   FROM unnest({instruments}::integer[], {timeframes}::text[]) WITH ORDINALITY
            AS wanted (instrument_id, timeframe, number)
   JOIN chandlery.sealed USING (instrument_id, timeframe)
  WHERE starts_at < {end} AND ends_at > {start}
  ORDER BY wanted.number, starts_at
+
+-- name: segment_bytes
+-- Slices of segments as they are listed. Nothing else leaves the disk, and they are cut out after the sorting.
+SELECT substring(data FROM first_byte FOR length)
+  FROM (SELECT data, first_byte, length
+          FROM unnest({instruments}::integer[], {timeframes}::text[], {starts}::timestamptz[],
+                      {first_bytes}::integer[], {lengths}::integer[]) WITH ORDINALITY
+                   AS wanted (instrument_id, timeframe, starts_at, first_byte, length, number)
+          JOIN chandlery.sealed USING (instrument_id, timeframe, starts_at)
+         ORDER BY wanted.number) AS in_order

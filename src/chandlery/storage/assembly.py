@@ -1,0 +1,158 @@
+"""One table out of rows, segments and archived files: room is made for all of them, then each is put into its place.
+
+Segments are decoded while others are still on their way, on as many threads as there are processors, straight into the
+columns that are handed out. Archived files are fetched when the database is not needed any more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chandlery.domain.span import Span
+from chandlery.errors import DamagedDataError
+from chandlery.storage.archived import ArchivedSegment
+from chandlery.storage.arrow_link import Statements
+from chandlery.storage.candle_table import CandleTable, open_times
+from chandlery.storage.segment_files import Column
+from chandlery.storage.segments import Held, decode_into
+from chandlery.storage.tiers import Numbered, Place, SegmentPart, fetch_segments, find_parts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns = Mapping[str, Column]
+
+_FILES_AT_ONCE = 16
+
+
+class Damaged(Exception):
+    """The segment of ``part`` is not as it was written."""
+
+    def __init__(self, part: SegmentPart, error: DamagedDataError) -> None:
+        super().__init__(str(error))
+        self.part = part
+
+
+class Assembly:
+    """The candles of the series ``wanted`` in ``span``: ``gather`` them in a snapshot, then ``finish``.
+
+    Of segments ``passed_over`` the rows are read.
+    """
+
+    def __init__(
+        self, wanted: Sequence[Numbered], span: Span, columns: Sequence[str], passed_over: Set[Place] = frozenset()
+    ) -> None:
+        self._wanted = wanted
+        self._span = span
+        self._columns = columns
+        self._passed_over = passed_over
+        self._sizes: list[int] = []  # how many parts each series has
+        self._parts: list[SegmentPart | pa.Table] = []
+        self._memory: Columns = {}
+        self._rooms: list[Columns] = []
+        self._filled: dict[int, Future[int]] = {}
+
+    def gather(self, statements: Statements) -> None:
+        """Take what the database has. May be repeated; what is damaged shows in ``finish``."""
+        parts = find_parts(statements, self._wanted, self._span, self._columns, self._passed_over)
+        self._sizes = list(map(len, parts))
+        self._parts = list(chain.from_iterable(parts))
+        if self.segments:
+            edges = np.cumsum([0, *(_most_rows(part, self._span) for part in self._parts)]).tolist()
+            self._memory = _memory(self._columns, edges[-1])
+            self._rooms = [{name: column[i:j] for name, column in self._memory.items()} for i, j in pairwise(edges)]
+            with ThreadPoolExecutor(_processors()) as threads:
+                self._fill_from_database(threads, statements)
+
+    def finish(self) -> CandleTable:
+        """One table of all. Raises Damaged, and StorageError if an archived file cannot be had."""
+        import pyarrow as pa
+
+        series = [one for _, one in self._wanted]
+        if not self.segments:
+            of_each = np.cumsum([0, *self._sizes]).tolist()
+            return CandleTable.joined(series, [pa.concat_tables(self._parts[i:j]) for i, j in pairwise(of_each)])
+        with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+            self._fill_from_files(threads)
+        counts = [self._filled[number].result() for number in range(len(self._parts))]
+        edges = np.cumsum([0, *counts], dtype=np.int64)[np.cumsum([0, *self._sizes])]
+        return CandleTable(series=tuple(series), edges=edges, rows=pa.table(_as_arrow(self._closed_up(counts))))
+
+    @property
+    def segments(self) -> int:
+        """How many segments and archived files there are."""
+        return sum(isinstance(part, SegmentPart) for part in self._parts)
+
+    @property
+    def row_parts(self) -> int:
+        """How many runs of rows there are."""
+        return len(self._parts) - self.segments
+
+    def _fill_from_database(self, threads: ThreadPoolExecutor, statements: Statements) -> None:
+        parts: dict[int, SegmentPart] = {}
+        for number, part in enumerate(self._parts):
+            if not isinstance(part, SegmentPart):
+                self._filled[number] = threads.submit(_copy, part, self._rooms[number])
+            elif not isinstance(part.segment, ArchivedSegment):
+                parts[number] = part
+        segments = fetch_segments(statements, list(parts.values()), self._span, self._columns)
+        for (number, part), segment in zip(parts.items(), segments, strict=True):
+            self._filled[number] = threads.submit(_decode, part, segment, self._span, self._rooms[number])
+
+    def _fill_from_files(self, threads: ThreadPoolExecutor) -> None:
+        for number, part in enumerate(self._parts):
+            if isinstance(part, SegmentPart) and isinstance(part.segment, ArchivedSegment):
+                self._filled[number] = threads.submit(_decode, part, part.segment, self._span, self._rooms[number])
+
+    def _closed_up(self, counts: Sequence[int]) -> Columns:
+        """The columns without what was left free where the times alone could tell how many candles there are."""
+        if all(len(next(iter(room.values()))) == count for room, count in zip(self._rooms, counts, strict=True)):
+            return self._memory
+        return {
+            name: np.concatenate([room[name][:count] for room, count in zip(self._rooms, counts, strict=True)])
+            for name in self._columns
+        }
+
+
+def _most_rows(part: SegmentPart | pa.Table, span: Span) -> int:
+    return part.segment.most_rows_in(span) if isinstance(part, SegmentPart) else len(part)
+
+
+def _copy(rows: pa.Table, targets: Columns) -> int:
+    for name, target in targets.items():
+        target[:] = open_times(rows) if name == "open_time" else rows[name].to_numpy()
+    return len(rows)
+
+
+def _decode(part: SegmentPart, segment: Held, span: Span, targets: Columns) -> int:
+    try:
+        return decode_into(segment, targets, span)
+    except DamagedDataError as error:
+        raise Damaged(part, error) from error
+
+
+def _memory(columns: Sequence[str], rows: int) -> Columns:
+    """A column each in one block, which costs half of what as many blocks do."""
+    block = np.empty((len(columns), rows))
+    return {name: row.view(np.int64) if name == "open_time" else row for name, row in zip(columns, block, strict=True)}
+
+
+def _processors() -> int:
+    """How many this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _as_arrow(memory: Columns) -> dict[str, pa.Array]:
+    """The same memory as Arrow's columns."""
+    import pyarrow as pa
+
+    columns = {name: pa.array(column) for name, column in memory.items()}
+    if "open_time" in columns:
+        columns["open_time"] = columns["open_time"].view(pa.timestamp("ms", "UTC"))
+    return columns
