@@ -57,7 +57,7 @@ def test_what_would_be_drawn_is_given_as_json(shell: Shell, stored: PostgreSQLSt
 
 
 def test_what_is_not_stored_is_said_in_a_sentence(shell: Shell, stored: PostgreSQLStorage) -> None:
-    assert "No candles of BTC-USDT 1d" in shell.run("chart", "BTC-USDT", "1d").out
+    assert "No candles of BTC-USDT 1d" in shell.run("chart", "BTC-USDT", "-t", "1d").out
     unknown = shell.run("chart", "BTC-USDC")
     assert unknown.code == 2
     assert "Did you mean BTC-USDT" in unknown.err

@@ -19,8 +19,9 @@ SECRET = "hunter2-never-shown"
 def test_many_series_in_every_spelling_are_collected_and_reported_as_json(
     shell: Shell, exchange: Simulator, storage: PostgreSQLStorage
 ) -> None:
-    symbols = ("BTC-USDT", "BTC/USDT:USDT", "eth/usdt")
-    done = shell.run("collect", *symbols, "-t", "1m,1h,1d", "--since", "2024-02-29", "--until", "2024-02-29", "--json")
+    """However several symbols and timeframes are written."""
+    several = ("BTC-USDT,BTC/USDT:USDT", "eth/usdt", "-t", "1m,1h", "-t", "1d")
+    done = shell.run("collect", *several, "--since", "2024-02-29", "--until", "2024-02-29", "--json")
     assert done.code == 0, done.text
     reports = {(report["symbol"], report["timeframe"]): report for report in done.json["series"]}
     assert len(reports) == 9

@@ -105,6 +105,7 @@ def test_status_tells_coverage_and_gaps(shell: Shell, stored: PostgreSQLStorage,
     assert "90.00 %" in text
     assert "BTC-USDT 1m" in text
     assert run("status", "ETH-USDT", "--json") == "[]\n"
+    assert '"symbol": "BTC-USDT"' in run("status", "ETH-USDT,BTC-USDT", "--json")
 
 
 def test_status_of_an_empty_database_says_how_to_begin(run: Run) -> None:

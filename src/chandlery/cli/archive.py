@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.options import AsJson, Config, OlderThan, Symbols, Timeframes, settings_from
 from chandlery.cli.screen import say, size, write_json
-from chandlery.cli.seal import Symbols, Timeframes, age_ms, span_progress
+from chandlery.cli.seal import age_ms, span_progress
 
 EXAMPLES = """
 Examples:
@@ -30,7 +30,7 @@ def archive(
     place: Annotated[str, typer.Argument(help="A folder, or s3://bucket/prefix.")],
     symbols: Symbols = None,
     timeframe: Timeframes = None,
-    older_than: Annotated[str, typer.Option(help="Only what closed so long ago, such as 45d or 26w.")] = "45d",
+    older_than: OlderThan = "45d",
     json: AsJson = False,
     config: Config = None,
 ) -> None:

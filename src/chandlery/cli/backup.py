@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, QuickGroup, examples, settings_from
+from chandlery.cli.options import AsJson, Config, DryRun, QuickGroup, configured, examples, settings_from
 from chandlery.cli.plain import plain_time
 from chandlery.cli.screen import complain, console, duration, moment, say, size, table, write_json
 from chandlery.errors import ConfigurationError, StorageError
@@ -49,7 +49,12 @@ app = typer.Typer(
 
 _DAMAGED = "[red]damaged[/]"
 
-Folder = Annotated[Path | None, typer.Option(help="Where backups are; backup.folder otherwise.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder of the backups.", show_default=configured("backup.folder", "a folder beside your data folder")
+    ),
+]
 Name = Annotated[str, typer.Argument(help="A backup's name, or latest, or a path to one elsewhere.")]
 Trust = Annotated[
     bool,
@@ -162,10 +167,23 @@ def restore(
 
 @app.command(epilog=examples("chandlery backup prune --keep-last 3 --dry-run"))
 def prune(
-    keep_last: Annotated[int | None, typer.Option(help="Keep so many of the newest.")] = None,
-    keep_daily: Annotated[int | None, typer.Option(help="Keep the newest of so many days that have one.")] = None,
-    keep_weekly: Annotated[int | None, typer.Option(help="Keep the newest of so many weeks that have one.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep_last: Annotated[
+        int | None,
+        typer.Option(help="Keep so many of the newest.", show_default=configured("backup.keep_last", "7")),
+    ] = None,
+    keep_daily: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep the newest of so many days that have one.", show_default=configured("backup.keep_daily", "7")
+        ),
+    ] = None,
+    keep_weekly: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep the newest of so many weeks that have one.", show_default=configured("backup.keep_weekly", "4")
+        ),
+    ] = None,
+    dry_run: DryRun = False,
     folder: Folder = None,
     json: AsJson = False,
     config: Config = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.options import AsJson, Config, Exchange, Symbol, Timeframe, Until, settings_from
 from chandlery.cli.plain import plain_candles
 from chandlery.cli.screen import console, moment, note, say, write_json
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
 
-  chandlery chart BTC-USDT 1h
+  chandlery chart BTC-USDT --timeframe 1h
 
-  chandlery chart BTC-USDT 1m --until 2024-01-31 --height 30
+  chandlery chart BTC-USDT --until 2024-01-31 --height 30
 
-  chandlery chart BTC-USDT 1d --width 120 --ascii
+  chandlery chart BTC-USDT --timeframe 1d --width 120 --ascii
 """
 
 _WIDTH, _HEIGHT = 100, 28
@@ -37,13 +37,17 @@ def register(app: typer.Typer) -> None:
 
 
 def chart(
-    symbol: Annotated[str, typer.Argument(help="A symbol, such as BTC-USDT.")],
-    timeframe: Annotated[str, typer.Argument(help="Such as 1m, 1h or 1d.")] = "1m",
-    until: Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")] = None,
-    width: Annotated[int | None, typer.Option(min=30, max=1_000, help="In characters; fits the window.")] = None,
-    height: Annotated[int | None, typer.Option(min=8, max=500, help="In lines; fits the window.")] = None,
+    symbol: Symbol,
+    timeframe: Timeframe = "1m",
+    until: Until = None,
+    width: Annotated[
+        int | None, typer.Option(min=30, max=1_000, help="In characters.", show_default="fits the window")
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(min=8, max=500, help="In lines.", show_default="fits the window")
+    ] = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with plain characters only.")] = False,
-    exchange: Annotated[str | None, typer.Option(help="Whose candles, if several exchanges have the symbol.")] = None,
+    exchange: Exchange = None,
     json: AsJson = False,
     config: Config = None,
 ) -> None:

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, BaseUrl, Config, Since, Until, complete_timeframes, settings_from
+from chandlery.cli.options import (
+    AsJson,
+    BaseUrl,
+    Config,
+    CsvFolder,
+    Since,
+    Timeframes,
+    UntilMoment,
+    configured,
+    settings_from,
+    several,
+)
 from chandlery.cli.screen import note
 
 if TYPE_CHECKING:
@@ -51,23 +62,26 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols, or one CSV file.")] = None,
-    timeframe: Annotated[
-        str | None,
-        typer.Option(
-            "--timeframe", "-t", autocompletion=complete_timeframes, help="Only these: 1m,1h,1d. A file's own: 1m."
-        ),
+    symbols: Annotated[
+        list[str] | None,
+        typer.Argument(help="Only these symbols: BTC-USDT ETH-USDT. Or one CSV file.", show_default="all"),
     ] = None,
+    timeframe: Timeframes = None,
     since: Since = None,
-    until: Until = None,
+    until: UntilMoment = None,
     fail_on: Annotated[str, typer.Option(help="The least severity that fails: error, warning or info.")] = "error",
     repair: Annotated[bool, typer.Option("--repair", help="Fetch again what is missing or suspicious.")] = False,
     compare_exchange: Annotated[
         int, typer.Option(min=0, help="Ask the exchange for so many bars of each series, and compare.")
     ] = 0,
     columns: Annotated[str | None, typer.Option(help="The columns of a file without a header, in order.")] = None,
-    output: Annotated[str | None, typer.Option(help="Check the candles in postgres or in csv.")] = None,
-    csv_folder: Annotated[str | None, typer.Option(help="The folder of the CSV files.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help="Check the candles in postgres or in csv.", show_default=configured("data.output", "postgres")
+        ),
+    ] = None,
+    csv_folder: CsvFolder = None,
     base_url: BaseUrl = None,
     json: AsJson = False,
     config: Config = None,
@@ -78,7 +92,7 @@ def check(
 
     settings = settings_from(
         config,
-        data_collection__timeframes=timeframe,
+        data_collection__timeframes=timeframe and ",".join(timeframe),
         data_collection__since=since,
         data_collection__until=until,
         data_collection__base_url=base_url,
@@ -87,7 +101,7 @@ def check(
     )
     least = _severity(fail_on)
     files = [name for name in symbols or () if name.endswith(_FILES)]
-    scope = _scope(settings, [] if files else symbols or [], timeframe, since, until)
+    scope = _scope(settings, [] if files else several(symbols) or [], timeframe, since, until)
     repaired: Repaired | None = None
     if files:
         _refuse(bool(repair or compare_exchange), "--repair and --compare-exchange are for stores, not for a file")
@@ -120,7 +134,7 @@ def _refuse(wrong: bool, sentence: str) -> None:
 
 
 def _scope(
-    settings: Settings, symbols: list[str], timeframe: str | None, since: str | None, until: str | None
+    settings: Settings, symbols: list[str], timeframe: list[str] | None, since: str | None, until: str | None
 ) -> Scope:
     """What was asked for on the command line; what the configuration collects is no bound to what is checked."""
     from chandlery.domain.instrument import canonical_symbol

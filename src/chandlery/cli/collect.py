@@ -12,12 +12,16 @@ from chandlery.cli.options import (
     AsJson,
     BaseUrl,
     Config,
+    CsvFolder,
     MetricsFile,
     MetricsHost,
     MetricsPort,
-    Since,
-    Until,
+    WantedSince,
+    WantedSymbols,
+    WantedTimeframes,
+    WantedUntil,
     complete_timeframes,
+    configured,
     settings_from,
 )
 from chandlery.cli.plain import plain_series, plain_span, plain_spans
@@ -37,7 +41,7 @@ Examples:
 
   chandlery collect BTC-USDT --timeframe 1m --since 2024-01-01
 
-  chandlery collect BTC/USDT ETH/USDT:USDT --timeframe 1m,1h,1d
+  chandlery collect BTC-USDT ETH-USDT BTC-USDT-SWAP --timeframe 1m,1h,1d
 
   chandlery collect BTC-USDT --timeframe 1m,5m,1h,1d --from 1m --since 2024-01-01
 
@@ -49,6 +53,7 @@ Examples:
 
   chandlery collect BTC-USDT --timeframe 1m,1h --follow 60s --metrics-port 9464
 
+Symbols are OKX's names; ccxt's, such as ETH/USDT:USDT, are understood. Several stand apart or between commas.
 A second run fetches only what is new or missing. Ctrl-C stops cleanly; the next run goes on from there.
 Exit code: 0 complete, or a --follow that was stopped, 1 incomplete, 2 usage, 3 database, 4 exchange, 130 interrupted.
 """
@@ -60,26 +65,44 @@ def register(app: typer.Typer) -> None:
 
 
 def collect(
-    symbols: Annotated[
-        list[str] | None, typer.Argument(help="Symbols: BTC-USDT, BTC-USDT-SWAP, BTC/USDT:USDT.")
-    ] = None,
-    timeframe: Annotated[
-        str | None,
-        typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="One or several: 1m,1h,1d."),
-    ] = None,
+    symbols: WantedSymbols = None,
+    timeframe: WantedTimeframes = None,
     roll_up_from: Annotated[
-        str | None, typer.Option("--from", help="Make coarser candles of this timeframe's, where it is stored whole.")
+        str | None,
+        typer.Option(
+            "--from",
+            autocompletion=complete_timeframes,
+            help="Make coarser candles of this timeframe's, where it is stored whole.",
+            show_default=configured("data_collection.roll_up_from", "none"),
+        ),
     ] = None,
-    since: Since = None,
-    until: Until = None,
+    since: WantedSince = None,
+    until: WantedUntil = None,
     bulk: Annotated[
-        str | None, typer.Option(help="Files of 1m candles: auto (where they save requests), never, or only.")
+        str | None,
+        typer.Option(
+            help="Files of 1m candles: auto (where they save requests), never, or only.",
+            show_default=configured("data_collection.bulk", "auto"),
+        ),
     ] = None,
-    output: Annotated[str | None, typer.Option(help="Where to: postgres, csv or both.")] = None,
-    csv_folder: Annotated[str | None, typer.Option(help="The folder of the CSV files.")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="How many series at once.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Where to: postgres, csv or both.", show_default=configured("data.output", "postgres")),
+    ] = None,
+    csv_folder: CsvFolder = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            help="How many series at once, 1 to 32.", show_default=configured("data_collection.concurrency", "4")
+        ),
+    ] = None,
     follow: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Go on until stopped, a round each TIME: 60s, 5m, 1h.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Go on until stopped, a round each TIME: 60s, 5m, 1h.",
+            show_default=configured("data_collection.follow_s", "none"),
+        ),
     ] = None,
     base_url: BaseUrl = None,
     metrics_port: MetricsPort = None,
@@ -92,7 +115,7 @@ def collect(
     settings = settings_from(
         config,
         data_collection__symbols=symbols or None,
-        data_collection__timeframes=timeframe,
+        data_collection__timeframes=timeframe and ",".join(timeframe),
         data_collection__roll_up_from=roll_up_from,
         data_collection__since=since,
         data_collection__until=until,

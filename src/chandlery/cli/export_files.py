@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
+from chandlery.cli.options import AsJson, Config, Since, Symbols, Timeframes, Until, settings_from
 from chandlery.cli.plain import plain_series
 from chandlery.cli.screen import console, note, say, table, write_json
 
@@ -28,12 +28,7 @@ A file a series, such as exported/{file}; each appears when it is whole. Times a
 """
 
 Folder = Annotated[Path, typer.Argument(help="Where to; it is made if it is not there.")]
-Symbols = Annotated[list[str] | None, typer.Argument(help="Which symbols; all if none is named.")]
-Timeframes = Annotated[
-    str | None, typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="Only these: 1m,1h,1d.")
-]
-Until = Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")]
-Exchange = Annotated[str | None, typer.Option(help="Whose candles; those of all exchanges if not given.")]
+Exchange = Annotated[str | None, typer.Option(help="Only the candles of this exchange.", show_default="all")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
 
 
@@ -77,14 +72,13 @@ def _command(kind: FileFormat) -> Callable[..., int]:
 
 
 def _wanted(
-    symbols: list[str] | None, timeframes: str | None, since: str | None, until: str | None, exchange: str | None
+    symbols: list[str] | None, timeframes: list[str] | None, since: str | None, until: str | None, exchange: str | None
 ) -> Wanted:
     from chandlery.domain.timeframe import timeframe
     from chandlery.errors import DataValidationError
     from chandlery.services.export_files import Wanted
     from chandlery.storage.intake.frames import parse_bound
 
-    names = [name.strip() for name in (timeframes or "").split(",") if name.strip()]
     start = None if since is None else parse_bound(since, "start")
     end = None if until is None else parse_bound(until, "end") + 1
     if start is not None and end is not None and start >= end:
@@ -92,7 +86,11 @@ def _wanted(
             f"the start {since!r} is later than the end {until!r}.", hint="Swap them, or leave one out."
         )
     return Wanted(
-        symbols=symbols or (), timeframes=[timeframe(name) for name in names], exchange=exchange, start=start, end=end
+        symbols=symbols or (),
+        timeframes=[timeframe(name) for name in timeframes or ()],
+        exchange=exchange,
+        start=start,
+        end=end,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
+from chandlery.cli.options import AsJson, Config, Exchange, Since, Symbols, Timeframes, Until, settings_from
 from chandlery.cli.plain import plain_time
 from chandlery.cli.screen import console, moment, note, say, table, write_json
 
@@ -37,13 +37,11 @@ def register(app: typer.Typer) -> None:
 
 def qlib(
     folder: Annotated[Path, typer.Argument(help="The folder to make or to bring up to date.")],
-    symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols.")] = None,
-    timeframe: Annotated[
-        str | None, typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="Only these: 1m,1h,1d.")
-    ] = None,
+    symbols: Symbols = None,
+    timeframe: Timeframes = None,
     since: Since = None,
-    until: Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")] = None,
-    exchange: Annotated[str | None, typer.Option(help="Whose candles, if several exchanges have a symbol.")] = None,
+    until: Until = None,
+    exchange: Exchange = None,
     check: Annotated[bool, typer.Option("--check", help="Only judge the folder, whoever made it.")] = False,
     json: AsJson = False,
     config: Config = None,
@@ -56,8 +54,7 @@ def qlib(
     from chandlery.services.export_qlib import Selection, export_qlib
     from chandlery.services.opening import open_storage
 
-    timeframes = [name.strip() for name in (timeframe or "").split(",") if name.strip()]
-    chosen = Selection.parsed(symbols or (), timeframes, since, until, exchange)
+    chosen = Selection.parsed(symbols or (), timeframe or (), since, until, exchange)
     with open_storage(settings_from(config)) as storage, Console(stderr=True).status("looking") as line:
         report = export_qlib(
             storage, folder, chosen, lambda series, done, count: line.update(f"{done}/{count} series: {series}")

@@ -51,13 +51,18 @@ def import_(
     symbol: Annotated[str | None, typer.Option(help="The symbol, where neither name nor column tells it.")] = None,
     timeframe: Annotated[
         str | None,
-        typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="The timeframe, likewise."),
+        typer.Option(
+            "--timeframe",
+            "-t",
+            autocompletion=complete_timeframes,
+            help="The timeframe, where neither name nor column tells it.",
+        ),
     ] = None,
-    exchange: Annotated[str | None, typer.Option(help="Whose candles they are; okx if not given.")] = None,
+    exchange: Annotated[str | None, typer.Option(help="Whose candles they are.", show_default="okx")] = None,
     columns: Annotated[
         str | None, typer.Option(help="Columns with other names, or places: time=ts,open=o,close=5.")
     ] = None,
-    time_unit: Annotated[str, typer.Option(help="auto, s, ms, us, ns or iso.")] = "auto",
+    time_unit: Annotated[str, typer.Option(help="How times are written: auto, s, ms, us, ns or iso.")] = "auto",
     timezone: Annotated[str, typer.Option(help="Where ISO times without a zone were written.")] = "UTC",
     from_table: Annotated[str | None, typer.Option(help="A table of the database, such as public.ohlcv_data.")] = None,
     from_database: Annotated[

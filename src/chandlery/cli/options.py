@@ -41,21 +41,124 @@ def examples(*lines: str) -> str:
     return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="The configuration file; otherwise ./config/workflow.json if it exists."),
+def configured(key: str, default: str) -> str:
+    """What a help shows as the default of an option that overrides a setting; a test compares it with the setting."""
+    return f"{key} = {default}"
+
+
+def several(given: list[str] | None) -> list[str] | None:
+    """Each of what was given, also between commas: ``A,B C`` are three. What holds nothing stays, to be refused."""
+    parts = [part.strip() for text in given or () for part in text.split(",")]
+    return [part for part in parts if part] or given
+
+
+_ALL = "all"
+_SEVERAL_TIMEFRAMES = "TIMEFRAME,..."
+
+Symbol = Annotated[str, typer.Argument(help="A symbol, such as BTC-USDT.")]
+Symbols = Annotated[
+    list[str] | None, typer.Argument(callback=several, help="Only these symbols: BTC-USDT ETH-USDT.", show_default=_ALL)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs instead of text for people.")]
-Since = Annotated[str | None, typer.Option(help="The first day or time, UTC, such as 2024-01-01. Included.")]
+WantedSymbols = Annotated[
+    list[str] | None,
+    typer.Argument(
+        callback=several,
+        help="Symbols, such as BTC-USDT ETH/USDT BTC-USDT-SWAP.",
+        show_default=configured("data_collection.symbols", "none"),
+    ),
+]
+Timeframe = Annotated[
+    str, typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="A timeframe, such as 1m, 1h, 1d.")
+]
+Timeframes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--timeframe",
+        "-t",
+        callback=several,
+        autocompletion=complete_timeframes,
+        metavar=_SEVERAL_TIMEFRAMES,
+        help="Only these timeframes: 1m,1h,1d.",
+        show_default=_ALL,
+    ),
+]
+WantedTimeframes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--timeframe",
+        "-t",
+        callback=several,
+        autocompletion=complete_timeframes,
+        metavar=_SEVERAL_TIMEFRAMES,
+        help="One timeframe or several: 1m,1h,1d.",
+        show_default=configured("data_collection.timeframes", "1m"),
+    ),
+]
+
+_SINCE = "From this day or time on, UTC, such as 2024-01-31 or 2024-01-31T12:00:00Z."
+_UNTIL = "Up to the end of this day, or up to this time, UTC."
+Since = Annotated[str | None, typer.Option(help=_SINCE, show_default="the first candle")]
 Until = Annotated[
-    str | None, typer.Option(help="The last day or time, UTC. A day is included whole; otherwise excluded.")
+    str | None,
+    typer.Option(
+        help="Up to the end of this day, or up to the candle of this time, UTC.", show_default="the last candle"
+    ),
+]
+UntilMoment = Annotated[str | None, typer.Option(help=_UNTIL, show_default="the last candle")]
+WantedSince = Annotated[
+    str | None,
+    typer.Option(help=_SINCE, show_default=configured("data_collection.since", "the beginning of history")),
+]
+WantedUntil = Annotated[str | None, typer.Option(help=_UNTIL, show_default=configured("data_collection.until", "now"))]
+OlderThan = Annotated[str, typer.Option(help="Only what closed so long ago, in days or weeks: 45d, 26w.")]
+Exchange = Annotated[
+    str | None,
+    typer.Option(
+        help="Whose candles; has to be said only where several exchanges have the symbol.", show_default="the only one"
+    ),
+]
+
+CsvFolder = Annotated[
+    str | None,
+    typer.Option(help="The folder of the CSV files.", show_default=configured("data.csv_folder", "data/klines")),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="The exchange's address, or that of a simulator.",
+        show_default=configured("data_collection.base_url", "https://openapi.okx.com"),
+    ),
 ]
 MetricsPort = Annotated[
-    int | None, typer.Option(help="Serve metrics for Prometheus at this port while it runs, such as 9464.")
+    int | None,
+    typer.Option(
+        help="Serve metrics for Prometheus at this port while it runs, such as 9464.",
+        show_default=configured("metrics.port", "none"),
+    ),
 ]
-MetricsHost = Annotated[str | None, typer.Option(help="The address to serve metrics at; otherwise this machine alone.")]
-MetricsFile = Annotated[str | None, typer.Option(help="Write metrics into this .prom file at the end.")]
-BaseUrl = Annotated[str | None, typer.Option(help="Another exchange address, such as that of a simulator.")]
+MetricsHost = Annotated[
+    str | None,
+    typer.Option(help="The address to serve metrics at.", show_default=configured("metrics.host", "127.0.0.1")),
+]
+MetricsFile = Annotated[
+    str | None,
+    typer.Option(
+        help="Write metrics into this file when it ends; its name ends in .prom.",
+        show_default=configured("metrics.file", "none"),
+    ),
+]
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The configuration file, JSON; docs/configuration.md explains it.",
+        show_default="./config/workflow.json, or your own, where there is one",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs instead of text for people.")]
 
 
 def settings_from(config: Path | None, **overrides: object) -> Settings:

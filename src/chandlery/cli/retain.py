@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.options import AsJson, Config, DryRun, Symbols, settings_from
 from chandlery.cli.plain import plain_series, plain_span
 from chandlery.cli.screen import complain, console, day, note, say, size, table, write_json
 from chandlery.errors import ConfigurationError
@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
 
 
 def retain(
-    symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    symbols: Symbols = None,
+    dry_run: DryRun = False,
     without_copy: Annotated[
         bool, typer.Option("--without-copy", help="Also drop for good what is neither sealed nor archived.")
     ] = False,

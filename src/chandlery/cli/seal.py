@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
+from chandlery.cli.options import AsJson, Config, OlderThan, Since, Symbols, Timeframes, Until, settings_from
 from chandlery.cli.screen import complain, day, say, size, write_json
 from chandlery.errors import DataValidationError
 
@@ -43,11 +43,6 @@ Examples:
   chandlery unseal --since 2024-01-01 --until 2024-03-31
 """
 
-Symbols = Annotated[list[str] | None, typer.Argument(help="Only these symbols.")]
-Timeframes = Annotated[
-    list[str] | None,
-    typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="Only this one; may be repeated."),
-]
 Work = Callable[["Sealer", "LedgerEntry"], "SealReport"]
 
 
@@ -60,7 +55,7 @@ def register(app: typer.Typer) -> None:
 def seal(
     symbols: Symbols = None,
     timeframe: Timeframes = None,
-    older_than: Annotated[str, typer.Option(help="Only what closed so long ago, such as 45d or 26w.")] = "45d",
+    older_than: OlderThan = "45d",
     drop_rows: Annotated[bool, typer.Option("--drop-rows", help="Keep what is sealed in segments alone.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="First read all segments, and compare.")] = False,
     refetch: Annotated[
@@ -93,7 +88,7 @@ def unseal(
     symbols: Symbols = None,
     timeframe: Timeframes = None,
     since: Since = None,
-    until: Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")] = None,
+    until: Until = None,
     json: AsJson = False,
     config: Config = None,
 ) -> None:

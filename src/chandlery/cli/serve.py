@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import Config, MetricsHost, MetricsPort, settings_from
+from chandlery.cli.options import Config, MetricsHost, MetricsPort, configured, settings_from
 from chandlery.cli.screen import note, say
 
 if TYPE_CHECKING:
@@ -37,9 +37,18 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="The address to listen on; the default is this machine alone.")
+        str | None,
+        typer.Option(help="The address to listen on.", show_default=configured("serve.host", "127.0.0.1")),
     ] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="The port; 0 takes any free one.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help="The port; 0 takes any free one.",
+            show_default=configured("serve.port", "8400"),
+        ),
+    ] = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = None,
     config: Config = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chandlery.cli.options import AsJson, Config, Since, complete_timeframes, settings_from
+from chandlery.cli.options import AsJson, Config, Exchange, Since, Symbol, Timeframe, Until, settings_from
 from chandlery.cli.plain import plain_candles
 from chandlery.cli.screen import console, moment, note, table, write_json
 
@@ -31,14 +31,12 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    symbol: Annotated[str, typer.Argument(help="A symbol, such as BTC-USDT.")],
-    timeframe: Annotated[
-        str, typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="Such as 1m, 1h or 1d.")
-    ] = "1m",
+    symbol: Symbol,
+    timeframe: Timeframe = "1m",
     since: Since = None,
-    until: Annotated[str | None, typer.Option(help="The last day or time, UTC, included.")] = None,
-    last: Annotated[int, typer.Option(min=0, help="Only the newest N; 0 shows all.")] = 20,
-    exchange: Annotated[str | None, typer.Option(help="Whose candles, if several exchanges have the symbol.")] = None,
+    until: Until = None,
+    last: Annotated[int, typer.Option(min=0, help="Only so many of the newest; 0 shows all.")] = 20,
+    exchange: Exchange = None,
     json: AsJson = False,
     config: Config = None,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chandlery.cli.options import complete_timeframes
 from chandlery.cli.screen import say
 
 EXAMPLES = """
@@ -36,13 +37,21 @@ def simulate(
         list[Path] | None, typer.Argument(help="Candles to replay: Parquet, Feather or CSV. None: a made-up market.")
     ] = None,
     symbol: Annotated[str | None, typer.Option(help="The symbol, where a file's name does not tell it.")] = None,
-    timeframe: Annotated[str | None, typer.Option(help="The timeframe, where a file's name does not tell it.")] = None,
+    timeframe: Annotated[
+        str | None,
+        typer.Option(
+            "--timeframe",
+            "-t",
+            autocompletion=complete_timeframes,
+            help="The timeframe, where a file's name does not tell it.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes another market.")] = 0,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; the default is this machine alone.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes any free one.")] = 0,
-    start_at: Annotated[str | None, typer.Option(help="Let its clock start at this time, such as 2024-01-01.")] = None,
+    start_at: Annotated[
+        str | None, typer.Option(help="Let its clock start at this time, such as 2024-01-01.", show_default="now")
+    ] = None,
     speed: Annotated[float, typer.Option(min=0.0, help="Simulated seconds a second.")] = 1.0,
     limits: Annotated[bool, typer.Option(help="Refuse requests over the documented rate limits.")] = True,
     fault_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="The share of requests that meet a fault.")] = 0.0,

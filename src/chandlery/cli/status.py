@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chandlery.cli.options import AsJson, Config, settings_from
+from chandlery.cli.options import AsJson, Config, Symbols, settings_from
 from chandlery.cli.plain import plain_spans, plain_time
 from chandlery.cli.screen import complain, console, day, duration, moment, note, say, size, table, write_json
 
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    symbols: Annotated[list[str] | None, typer.Argument(help="Only these symbols.")] = None,
+    symbols: Symbols = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks of --watch.")] = 10,
     json: AsJson = False,

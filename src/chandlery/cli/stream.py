@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chandlery.cli.exits import ExitCode
-from chandlery.cli.options import BaseUrl, Config, MetricsHost, MetricsPort, complete_timeframes, settings_from
+from chandlery.cli.options import (
+    BaseUrl,
+    Config,
+    MetricsHost,
+    MetricsPort,
+    WantedSymbols,
+    WantedTimeframes,
+    settings_from,
+)
 from chandlery.cli.plain import plain_series, plain_span
 from chandlery.cli.screen import note, write_json_line
 
@@ -44,15 +52,14 @@ def register(app: typer.Typer) -> None:
 
 
 def stream(
-    symbols: Annotated[
-        list[str] | None, typer.Argument(help="Symbols: BTC-USDT, BTC-USDT-SWAP, BTC/USDT:USDT.")
-    ] = None,
-    timeframe: Annotated[
-        str | None,
-        typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="One or several: 1m,1h,1d."),
-    ] = None,
+    symbols: WantedSymbols = None,
+    timeframe: WantedTimeframes = None,
     since: Annotated[
-        str | None, typer.Option(help="Complete each series from here on; otherwise from its newest stored candle.")
+        str | None,
+        typer.Option(
+            help="Complete each series from this day or time on, UTC, such as 2024-01-31.",
+            show_default="its newest stored candle",
+        ),
     ] = None,
     base_url: BaseUrl = None,
     metrics_port: MetricsPort = None,
@@ -64,7 +71,7 @@ def stream(
     settings = settings_from(
         config,
         data_collection__symbols=symbols or None,
-        data_collection__timeframes=timeframe,
+        data_collection__timeframes=timeframe and ",".join(timeframe),
         data_collection__base_url=base_url,
         metrics__port=metrics_port,
         metrics__host=metrics_host,
