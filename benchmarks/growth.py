@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.samples import candles_from
+from chandlery.domain.candle import FIELDS
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import MINUTE_MS, TIMEFRAMES, UtcMs
 from chandlery.services.seal import EVER, Sealer
-from chandlery.storage.intake.frames import series_frame
+from chandlery.storage.intake.frames import table_frame
 from chandlery.storage.partitions import calendar_periods
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.writer import Delivery
@@ -127,7 +128,7 @@ class _Store:
         return found
 
     def _read(self, series: Series, month: Span) -> None:
-        series_frame(self._storage.reader.read([series], month))
+        table_frame(self._storage.reader.read([series], month), FIELDS)
 
 
 def _us_a_candle(work: Callable[[], object], candles: int) -> float:

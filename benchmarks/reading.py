@@ -79,19 +79,16 @@ def _ways(
     numbers = [storage.catalog.ensure(ROWS, one.symbol) for one in series]
     sealed, unsealed = (open_ones.enter_context(PostgreSQLStorage(conninfo, exchange=name)) for name in (SEALED, ROWS))
 
-    def get(tier: PostgreSQLStorage) -> pd.DataFrame:
+    def get(tier: PostgreSQLStorage, columns: Sequence[str] | None = None) -> pd.DataFrame:
         last = to_datetime(span.end - MINUTE_MS)
-        return tier.get_ohlcv_data([one.symbol for one in series], "1m", to_datetime(span.start), last)
-
-    def closes() -> pd.DataFrame:
-        frame: pd.DataFrame = sealed.reader.read(series, span, ("close",)).rows.to_pandas()
-        return frame
+        symbols = [one.symbol for one in series]
+        return tier.get_ohlcv_data(symbols, "1m", to_datetime(span.start), last, columns=columns)
 
     way = partial(Way, rows=rows, against=ADBC)
     table = storage.reader.read(series, span).rows
     return [
         way(name="get_ohlcv_data, sealed months", run=lambda: get(sealed), ours=True),
-        way(name="close prices only, sealed months", run=closes, ours=True),
+        way(name="close prices only, sealed months", run=lambda: get(sealed, ["close"]), ours=True),
         way(name="get_ohlcv_data, rows", run=lambda: get(unsealed), ours=True),
         *server_ways(open_ones, conninfo, numbers, span, rows),
         *file_ways(table, folder, rows),

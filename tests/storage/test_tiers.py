@@ -16,7 +16,7 @@ from candles import START, candles, changed, series
 from chandlery.domain.candle import CandleBatch
 from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span
-from chandlery.errors import DamagedDataError
+from chandlery.errors import DamagedDataError, DataValidationError
 from chandlery.services.seal import Sealer
 from chandlery.storage.arrow_link import ArrowLink
 from chandlery.storage.delivery import Delivery
@@ -104,6 +104,31 @@ def test_columns_can_be_chosen(mixed: PostgreSQLStorage, sources: list[CandleBat
         expected = getattr(within(sources[1], span), name)
         got = column.astype("M8[ms]").astype("int64") if name == "open_time" else column
         assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "columns"),
+    [
+        ("ETH-USDT", ["close"]),
+        ("ETH-USDT", ["quote_volume", "timestamp"]),
+        (["SOL-USDT", "ETH-USDT"], ["timestamp", "symbol", "volume"]),
+        (["SOL-USDT", "ETH-USDT"], ["timeframe"]),
+    ],
+)
+def test_a_frame_of_some_columns_is_that_part_of_the_whole(
+    mixed: PostgreSQLStorage, symbol: str | list[str], columns: list[str]
+) -> None:
+    bounds = ("30m", "2024-11-05", "2024-12-24")
+    some = mixed.get_ohlcv_data(symbol, *bounds, columns=columns)
+    assert some.equals(mixed.get_ohlcv_data(symbol, *bounds)[columns])
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"), [(["close", "vwap"], "'vwap'"), (["symbol"], "'symbol'"), ([], "no column")]
+)
+def test_a_column_that_no_frame_has_is_refused(mixed: PostgreSQLStorage, columns: list[str], told: str) -> None:
+    with pytest.raises(DataValidationError, match=told):
+        mixed.get_ohlcv_data("BTC-USDT", "30m", columns=columns)
 
 
 def test_frames_are_the_same_sealed_and_not(mixed: PostgreSQLStorage) -> None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from chandlery.domain.candle import CandleBatch, Rejected
 from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.rules import judge
-from chandlery.domain.span import Span
-from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs, timeframe
+from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, timeframe
 from chandlery.errors import DamagedDataError, DatabaseError, DataNotFoundError, DataValidationError
+from chandlery.storage.asked import fields_of, listed, span_of
 from chandlery.storage.candles import Candles
 from chandlery.storage.catalog import DEFAULT_EXCHANGE, Catalog
 from chandlery.storage.config import PostgresConfig
@@ -30,13 +30,12 @@ from chandlery.storage.schema import require_schema
 from chandlery.storage.writer import Delivery, RevisionPolicy, SaveResult, Writer
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import datetime
 
     import pandas as pd
 
+    from chandlery.storage.asked import Bound
     from chandlery.storage.intake.tables import FrameRows
-
-    Bound = str | int | date | datetime | pd.Timestamp
 
 
 # what needs pandas is imported where it is used: most commands start a third sooner without it
@@ -150,29 +149,31 @@ class PostgreSQLStorage:
         interval: str | Sequence[str],
         start_date: Bound | None = None,
         end_date: Bound | None = None,
+        *,
+        columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """All stored candles that open from ``start_date`` to ``end_date``, both included as in pandas ``.loc``.
 
         Columns ``timestamp`` (UTC), ``open``, ``high``, ``low``, ``close``, ``volume`` (base currency),
-        ``quote_volume`` (NaN where not known), oldest first. Never cut, never filled: what is missing is missing.
-        A text such as ``2024-01-31`` as the end includes that whole day; None is the beginning or the end of what is
-        stored. With a sequence of symbols or of intervals the columns ``symbol`` and ``timeframe`` (categoricals) come
-        first, and the rows stand by symbol and timeframe in the order asked for, then by time.
-        Raises DataNotFoundError that names the symbols of which nothing is stored.
+        ``quote_volume`` (NaN where not known), oldest first; or ``columns`` of these in the order given, such as
+        ``["timestamp", "close"]``: of sealed months nothing else is fetched. Never cut, never filled: what is missing
+        is missing. A text such as ``2024-01-31`` as the end includes that whole day; None is the beginning or the end
+        of what is stored. With a sequence of symbols or of intervals the columns ``symbol`` and ``timeframe``
+        (categoricals) come first, and the rows stand by symbol and timeframe in the order asked for, then by time.
+        Raises DataNotFoundError that names the symbols of which nothing is stored, and DataValidationError.
         """
-        from chandlery.storage.intake.frames import series_frame, table_frame
+        from chandlery.storage.intake.frames import columns_for, table_frame
 
-        if isinstance(symbol, str) and isinstance(interval, str):
-            series = self.stored_series(symbol, interval)
-            return series_frame(self.reader.read([series], _span(start_date, end_date)))
-        many = self.all_stored_series(_listed(symbol, "symbol"), _listed(interval, "interval"))
-        return table_frame(self.reader.read(many, _span(start_date, end_date)))
+        many = not (isinstance(symbol, str) and isinstance(interval, str))
+        fields, span = fields_of(columns, many=many), span_of(start_date, end_date)
+        series = self.all_stored_series(listed(symbol, "symbol"), listed(interval, "interval"))
+        return table_frame(self.reader.read(series, span, columns_for(fields)), fields)
 
     def get_candles(
         self, symbol: str, interval: str, start_date: Bound | None = None, end_date: Bound | None = None
     ) -> CandleBatch:
         """The candles of one series as columns of numpy arrays."""
-        return self.reader.candles(self.stored_series(symbol, interval), _span(start_date, end_date))
+        return self.reader.candles(self.stored_series(symbol, interval), span_of(start_date, end_date))
 
     def candles(
         self, symbol: str, interval: str, start_date: Bound | None = None, end_date: Bound | None = None
@@ -209,7 +210,7 @@ class PostgreSQLStorage:
         names = (
             None
             if symbols is None
-            else [s.symbol for s in self.all_stored_series(_listed(symbols, "symbol"), [interval])]
+            else [s.symbol for s in self.all_stored_series(listed(symbols, "symbol"), [interval])]
         )
         return latest_frame(self.reader.latest(bar, names, self._exchange))
 
@@ -271,34 +272,6 @@ class PostgreSQLStorage:
                 hint=f"They are {', '.join(self._intervals)}.",
             )
         return bar
-
-
-_FAR_FUTURE_MS = 4_102_444_800_000  # 2100-01-01 UTC
-
-
-def _listed(names: object, what: str) -> list[Any]:
-    """One or several; what is no name at all is taken for one, which is then refused."""
-    listed = list(names) if isinstance(names, Iterable) and not isinstance(names, str | bytes) else [names]
-    if not listed:
-        raise DataValidationError(f"no {what} was given.", hint=f"Name at least one {what}.")
-    return listed
-
-
-def _span(start_date: Bound | None, end_date: Bound | None) -> Span:
-    """From the first instant of ``start_date`` to the last of ``end_date``."""
-    start = 0 if start_date is None else _parsed(start_date, "start")
-    end = _FAR_FUTURE_MS if end_date is None else _parsed(end_date, "end") + 1
-    if start >= end:
-        raise DataValidationError(
-            f"the start {start_date!r} is later than the end {end_date!r}.", hint="Swap them, or leave one out."
-        )
-    return Span(start, end)
-
-
-def _parsed(bound: Bound, side: Literal["start", "end"]) -> UtcMs:
-    from chandlery.storage.intake.bounds import parse_bound
-
-    return parse_bound(bound, side)
 
 
 def _delivery(given: FrameRows) -> Delivery:

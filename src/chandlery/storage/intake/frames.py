@@ -7,13 +7,14 @@ frame = candles_frame(candles)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from chandlery.domain.candle import VALUE_COLUMNS, CandleBatch, CandleRows
+from chandlery.domain.candle import COLUMNS, FIELDS, CandleBatch, CandleRows
 from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.timeframe import IntArray
 from chandlery.errors import DataValidationError
@@ -32,15 +33,16 @@ __all__ = [
     "Refused",
     "aligned_frame",
     "candles_frame",
+    "columns_for",
     "latest_frame",
     "parse_bound",
     "rows_from_frame",
     "rows_from_records",
-    "series_frame",
     "table_frame",
 ]
 
 _CANDLE_THINGS = tuple(thing for thing in SPELLINGS if thing not in ("symbol", "timeframe"))
+_COLUMN_OF = dict(zip(FIELDS, COLUMNS, strict=True))
 _NS_PER_MS = 1_000_000
 
 
@@ -75,25 +77,26 @@ def candles_frame(candles: CandleRows) -> pd.DataFrame:
     return pd.DataFrame({"timestamp": _times(candles.open_time), **columns}, copy=False)
 
 
-def table_frame(table: CandleTable) -> pd.DataFrame:
-    """Candles of several series as a frame: as ``candles_frame``, after the columns ``symbol`` and ``timeframe``.
+def table_frame(table: CandleTable, fields: Sequence[str]) -> pd.DataFrame:
+    """Candles as a frame with the columns ``fields``: those of ``candles_frame``, ``symbol`` and ``timeframe``.
 
     These two are categoricals in the order asked for: a million rows of text would cost more than all the numbers.
     """
-    counts = np.diff(table.edges)
-    names = {"symbol": [s.symbol for s in table.series], "timeframe": [s.timeframe.name for s in table.series]}
-    leading = {name: _repeated(values, counts) for name, values in names.items()}
-    return pd.DataFrame({**leading, **_frame_columns(table.rows)}, copy=False)
+    return pd.DataFrame({field: _frame_column(table, field) for field in fields}, copy=False)
 
 
-def series_frame(table: CandleTable) -> pd.DataFrame:
-    """Candles of one series as a frame, as ``candles_frame`` makes it."""
-    return pd.DataFrame(_frame_columns(table.rows), copy=False)
+def columns_for(fields: Sequence[str]) -> tuple[str, ...]:
+    """What has to be read for a frame with the columns ``fields``, at least one column."""
+    return tuple(_COLUMN_OF[field] for field in fields if field in _COLUMN_OF) or ("open_time",)
 
 
-def _frame_columns(rows: pa.Table) -> dict[str, Any]:
-    values = {"volume" if name == "base_volume" else name: rows[name].to_numpy() for name in VALUE_COLUMNS}
-    return {"timestamp": _times(open_times(rows)), **values}
+def _frame_column(table: CandleTable, field: str) -> Any:
+    if field == "timestamp":
+        return _times(open_times(table.rows))
+    if field in _COLUMN_OF:
+        return table.rows[_COLUMN_OF[field]].to_numpy()
+    names = [series.symbol if field == "symbol" else series.timeframe.name for series in table.series]
+    return _repeated(names, np.diff(table.edges))
 
 
 def aligned_frame(fine: CandleBatch, coarse: CandleBatch) -> pd.DataFrame:
@@ -112,7 +115,8 @@ def latest_frame(rows: pa.Table) -> pd.DataFrame:
 
 def _repeated(values: list[str], counts: IntArray) -> pd.Categorical[str]:
     number = {value: position for position, value in enumerate(dict.fromkeys(values))}
-    codes = np.repeat(np.array([number[value] for value in values], dtype=np.int32), counts)
+    # in the type that pandas would turn them into
+    codes = np.repeat(np.array([number[value] for value in values], np.min_scalar_type(-len(number))), counts)
     return pd.Categorical.from_codes(codes, categories=pd.Index(list(number)), validate=False)
 
 
