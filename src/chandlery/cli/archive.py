@@ -10,7 +10,7 @@ import typer
 
 from chandlery.cli.options import AsJson, Config, OlderThan, Symbols, Timeframes, settings_from
 from chandlery.cli.screen import say, size, write_json
-from chandlery.cli.seal import age_ms, span_progress
+from chandlery.cli.seal import age_ms, described
 
 EXAMPLES = """
 Examples:
@@ -35,6 +35,7 @@ def archive(
     config: Config = None,
 ) -> None:
     """Write closed and complete months into files that DuckDB, Spark and chandlery itself read; nothing is dropped."""
+    from chandlery.cli.progress import status_line
     from chandlery.domain.timeframe import timeframe as named
     from chandlery.services.archive import Archiver, ArchiveReport
     from chandlery.services.opening import open_storage
@@ -42,7 +43,7 @@ def archive(
 
     before = time.time_ns() // 1_000_000 - age_ms(older_than)
     names = [named(name).name for name in timeframe or ()]
-    with open_storage(settings_from(config)) as storage, span_progress() as show:
+    with open_storage(settings_from(config)) as storage, status_line(described) as show:
         storage.require_schema()
         sealer, archiver, report = Sealer(storage, show), Archiver(storage, place, show), ArchiveReport()
         for entry in sealer.entries(symbols or (), names):

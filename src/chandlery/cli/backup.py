@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,11 +80,12 @@ def create(
     config: Config = None,
 ) -> None:
     """Back up the whole database as it is at one moment; collecting goes on meanwhile."""
+    from chandlery.cli.progress import status_line
     from chandlery.services.backup.create import create_backup
     from chandlery.services.opening import open_storage
 
     settings = settings_from(config, backup__folder=folder)
-    with open_storage(settings) as storage, _progress() as show:
+    with open_storage(settings) as storage, status_line(_named) as show:
         made = create_backup(
             storage.database,
             _shelf(settings),
@@ -129,11 +128,12 @@ def verify(
     name: Name = "latest", folder: Folder = None, trust: Trust = False, json: AsJson = False, config: Config = None
 ) -> int:
     """Prove a backup: check every file, restore it into a private server, compare every fingerprint."""
+    from chandlery.cli.progress import status_line
     from chandlery.services.backup.verify import verify_backup
 
     settings = settings_from(config, backup__folder=folder)
     backup = _found(_shelf(settings), name, trust)
-    with _progress() as show:
+    with status_line(_named) as show:
         wrong = verify_backup(backup, folders=_all_folders(settings), now=_now(), on_series=show)
     if json:
         write_json({"name": backup.name, "sound": not wrong, "wrong": wrong})
@@ -152,12 +152,13 @@ def restore(
     name: Name, folder: Folder = None, trust: Trust = False, json: AsJson = False, config: Config = None
 ) -> None:
     """Bring a backup back into an empty database, and compare every fingerprint; collecting simply goes on."""
+    from chandlery.cli.progress import status_line
     from chandlery.services.backup.restore import restore_backup
     from chandlery.services.opening import open_storage
 
     settings = settings_from(config, backup__folder=folder)
     backup = _found(_shelf(settings), name, trust)
-    with open_storage(settings, apply=False) as storage, _progress() as show:
+    with open_storage(settings, apply=False) as storage, status_line(_named) as show:
         held = restore_backup(backup, storage.database, folders=_folders(settings), on_series=show)
     if json:
         write_json(_described(backup))
@@ -274,10 +275,5 @@ def _verified(verdict: Verdict | None) -> str:
     return f"[green]{moment(verdict.at)}[/]" if verdict.sound else _DAMAGED
 
 
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[Series], None]]:
-    """A line on standard error that says what is worked on; nothing where that is no terminal."""
-    from rich.console import Console
-
-    with Console(stderr=True).status("looking") as line:
-        yield lambda series: line.update(str(series))
+def _named(series: Series) -> str:
+    return str(series)

@@ -203,8 +203,8 @@ async def _with_sample(settings: Settings, shelf: Shelf, report: Report, count: 
 
 
 async def _repair(settings: Settings, shelf: Shelf, output: Output, report: Report) -> tuple[Repair, bool]:
-    from chandlery.cli.collect import stop_on_signals
     from chandlery.cli.progress import ProgressLine
+    from chandlery.cli.stopping import stop_on_signals
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services import error_log
     from chandlery.services.check import repair
@@ -220,7 +220,7 @@ async def _repair(settings: Settings, shelf: Shelf, output: Output, report: Repo
                 report.findings,
                 concurrency=settings.data_collection.concurrency,
                 watch=line.show,
-                started=lambda collector: interruptions.append(stop_on_signals(collector)),
+                started=lambda collector: interruptions.append(stop_on_signals(collector.stop)),
             )
     return done, any(interruption.is_set() for interruption in interruptions)
 

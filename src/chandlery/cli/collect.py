@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,10 +27,8 @@ from chandlery.cli.plain import plain_series, plain_span, plain_spans
 from chandlery.cli.screen import complain, day, duration, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
-    import asyncio
-
     from chandlery.exchange.okx.rest import OkxSource
-    from chandlery.services.collect import Collector, Follower, SeriesReport, Wanted
+    from chandlery.services.collect import SeriesReport, Wanted
     from chandlery.services.metrics.measuring import Unmeasured
     from chandlery.services.outputs import Output
     from chandlery.settings import Settings
@@ -181,6 +178,7 @@ def wanted_of(settings: Settings) -> Wanted:
 
 async def _collect(settings: Settings, output: Output, told: Unmeasured) -> tuple[list[SeriesReport], int, bool]:
     from chandlery.cli.progress import ProgressLine
+    from chandlery.cli.stopping import stop_on_signals
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services.collect import Collector
     from chandlery.services.opening import okx_settings
@@ -191,28 +189,9 @@ async def _collect(settings: Settings, output: Output, told: Unmeasured) -> tupl
         told.of_source(source)
         with ProgressLine() as line:
             collector = Collector(source, output, concurrency=settings.data_collection.concurrency, watch=line.show)
-            interrupted = stop_on_signals(collector)
+            interrupted = stop_on_signals(collector.stop)
             reports = await collector.run(wanted)
         return reports, sum(source.requests.values()), interrupted.is_set()
-
-
-def stop_on_signals(collector: Collector | Follower) -> asyncio.Event:
-    """The first Ctrl-C or SIGTERM stops cleanly, a second one at once; the event tells whether one came."""
-    import asyncio
-
-    interrupted = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        note("Stopping after the pages under way; press Ctrl-C again to stop at once.")
-        collector.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    return interrupted
 
 
 def _tell(reports: list[SeriesReport], requests: int, interrupted: bool) -> None:

@@ -13,6 +13,7 @@ from chandlery.cli.plain import plain_time
 from chandlery.cli.screen import console, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
+    from chandlery.domain.instrument import Series
     from chandlery.services.export_qlib import ExportReport
     from chandlery.services.export_qlib.report import SeriesReport
 
@@ -49,21 +50,22 @@ def qlib(
     """Export candles into the folder format of Qlib: written aside, read back, compared, then swapped in."""
     if check:
         return _check(folder, as_json=json)
-    from rich.console import Console
-
+    from chandlery.cli.progress import status_line
     from chandlery.services.export_qlib import Selection, export_qlib
     from chandlery.services.opening import open_storage
 
     chosen = Selection.parsed(symbols or (), timeframe or (), since, until, exchange)
-    with open_storage(settings_from(config)) as storage, Console(stderr=True).status("looking") as line:
-        report = export_qlib(
-            storage, folder, chosen, lambda series, done, count: line.update(f"{done}/{count} series: {series}")
-        )
+    with open_storage(settings_from(config)) as storage, status_line(_described) as show:
+        report = export_qlib(storage, folder, chosen, show)
     if json:
         write_json(_plain(report))
     else:
         draw(report)
     return ExitCode.COMPLETE
+
+
+def _described(series: Series, done: int, count: int) -> str:
+    return f"{done}/{count} series: {series}"
 
 
 def draw(report: ExportReport) -> None:

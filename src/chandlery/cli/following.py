@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from chandlery.cli.collect import plain_report, stop_on_signals, wanted_of
+from chandlery.cli.collect import plain_report, wanted_of
 from chandlery.cli.exits import ExitCode
 from chandlery.cli.plain import plain_time
 from chandlery.cli.screen import complain, moment, note, say, write_json_line
@@ -37,6 +37,7 @@ def run_following(settings: Settings, every_s: float, *, as_json: bool = False) 
 
 async def _follow(settings: Settings, output: Output, told: Unmeasured, every_s: float, teller: _Teller) -> None:
     from chandlery.cli.progress import ProgressLine
+    from chandlery.cli.stopping import stop_on_signals
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services.collect import Collector, Follower
     from chandlery.services.opening import okx_settings
@@ -50,7 +51,7 @@ async def _follow(settings: Settings, output: Output, told: Unmeasured, every_s:
                 yield Collector(source, output, concurrency=settings.data_collection.concurrency, watch=line.show)
 
         follower = Follower(one_round, every_s, teller.tell)
-        stop_on_signals(follower)
+        stop_on_signals(follower.stop)
         await follower.run(wanted_of(settings))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chandlery.cli.exits import ExitCode, exit_code_of
-from chandlery.cli.options import AsJson, Config, complete_timeframes, settings_from
+from chandlery.cli.options import AsJson, Config, one_timeframe, settings_from
 from chandlery.cli.plain import plain_series, plain_span
 from chandlery.cli.screen import complain, console, day, moment, note, say, table, write_json
 
@@ -49,15 +49,7 @@ def import_(
         list[str] | None, typer.Argument(help="Files (.csv, .csv.gz, .zip), folders, or patterns in quotes.")
     ] = None,
     symbol: Annotated[str | None, typer.Option(help="The symbol, where neither name nor column tells it.")] = None,
-    timeframe: Annotated[
-        str | None,
-        typer.Option(
-            "--timeframe",
-            "-t",
-            autocompletion=complete_timeframes,
-            help="The timeframe, where neither name nor column tells it.",
-        ),
-    ] = None,
+    timeframe: Annotated[str | None, one_timeframe("The timeframe, where neither name nor column tells it.")] = None,
     exchange: Annotated[str | None, typer.Option(help="Whose candles they are.", show_default="okx")] = None,
     columns: Annotated[
         str | None, typer.Option(help="Columns with other names, or places: time=ts,open=o,close=5.")

@@ -52,47 +52,38 @@ def several(given: list[str] | None) -> list[str] | None:
     return [part for part in parts if part] or given
 
 
-_ALL = "all"
-_SEVERAL_TIMEFRAMES = "TIMEFRAME,..."
+def one_timeframe(said: str) -> Any:
+    """The option of a command that takes a single timeframe."""
+    return typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help=said)
+
+
+def _some_timeframes(said: str, default: str) -> Any:
+    return typer.Option(
+        "--timeframe",
+        "-t",
+        callback=several,
+        autocompletion=complete_timeframes,
+        metavar="TIMEFRAME,...",
+        help=said,
+        show_default=default,
+    )
+
+
+def _some_symbols(said: str, default: str) -> Any:
+    return typer.Argument(callback=several, help=said, show_default=default)
+
 
 Symbol = Annotated[str, typer.Argument(help="A symbol, such as BTC-USDT.")]
-Symbols = Annotated[
-    list[str] | None, typer.Argument(callback=several, help="Only these symbols: BTC-USDT ETH-USDT.", show_default=_ALL)
-]
+Symbols = Annotated[list[str] | None, _some_symbols("Only these symbols: BTC-USDT ETH-USDT.", "all")]
 WantedSymbols = Annotated[
     list[str] | None,
-    typer.Argument(
-        callback=several,
-        help="Symbols, such as BTC-USDT ETH/USDT BTC-USDT-SWAP.",
-        show_default=configured("data_collection.symbols", "none"),
-    ),
+    _some_symbols("Symbols, such as BTC-USDT ETH/USDT BTC-USDT-SWAP.", configured("data_collection.symbols", "none")),
 ]
-Timeframe = Annotated[
-    str, typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help="A timeframe, such as 1m, 1h, 1d.")
-]
-Timeframes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--timeframe",
-        "-t",
-        callback=several,
-        autocompletion=complete_timeframes,
-        metavar=_SEVERAL_TIMEFRAMES,
-        help="Only these timeframes: 1m,1h,1d.",
-        show_default=_ALL,
-    ),
-]
+Timeframe = Annotated[str, one_timeframe("A timeframe, such as 1m, 1h, 1d.")]
+Timeframes = Annotated[list[str] | None, _some_timeframes("Only these timeframes: 1m,1h,1d.", "all")]
 WantedTimeframes = Annotated[
     list[str] | None,
-    typer.Option(
-        "--timeframe",
-        "-t",
-        callback=several,
-        autocompletion=complete_timeframes,
-        metavar=_SEVERAL_TIMEFRAMES,
-        help="One timeframe or several: 1m,1h,1d.",
-        show_default=configured("data_collection.timeframes", "1m"),
-    ),
+    _some_timeframes("One timeframe or several: 1m,1h,1d.", configured("data_collection.timeframes", "1m")),
 ]
 
 _SINCE = "From this day or time on, UTC, such as 2024-01-31 or 2024-01-31T12:00:00Z."

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +47,7 @@ def retain(
     config: Config = None,
 ) -> int:
     """Drop what has served its term: rows that are sealed, then segments that are archived."""
+    from chandlery.cli.progress import status_line
     from chandlery.services.opening import open_storage
     from chandlery.services.retention import Action, Keeper, RetentionReport
 
@@ -57,7 +56,7 @@ def retain(
             "--without-copy loses candles for good.", hint="See which: add --dry-run. Then add --yes-lose-them."
         )
     settings = settings_from(config)
-    with open_storage(settings) as storage, _progress() as show:
+    with open_storage(settings) as storage, status_line(_described) as show:
         storage.require_schema()
         keeper = Keeper(storage, _policy(settings, lose=without_copy), time.time_ns() // 1_000_000, show)
         steps = keeper.plan(symbols or ())
@@ -77,12 +76,8 @@ def _policy(settings: Settings, *, lose: bool) -> Policy:
     return policy_of(chosen.rows, chosen.segments, days, chosen.archive, lose=lose)
 
 
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[Step], None]]:
-    from rich.console import Console
-
-    with Console(stderr=True).status("looking") as line:
-        yield lambda step: line.update(f"{step.series} {day(step.unit.start)}: {step.action}")
+def _described(step: Step) -> str:
+    return f"{step.series} {day(step.unit.start)}: {step.action}"
 
 
 def _as_json(step: Step) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,24 +108,21 @@ def unseal(
 
 
 def _run(work: Work, symbols: list[str] | None, timeframes: list[str] | None, config: Config) -> SealReport:
+    from chandlery.cli.progress import status_line
     from chandlery.domain.timeframe import timeframe
     from chandlery.services.opening import open_storage
     from chandlery.services.seal import Sealer, SealReport
 
     names = [timeframe(name).name for name in timeframes or ()]
-    with open_storage(settings_from(config)) as storage, span_progress() as show:
+    with open_storage(settings_from(config)) as storage, status_line(described) as show:
         storage.require_schema()
         sealer = Sealer(storage, show)
         return sum((work(sealer, entry) for entry in sealer.entries(symbols or (), names)), SealReport())
 
 
-@contextlib.contextmanager
-def span_progress() -> Iterator[Callable[[Series, Span], None]]:
-    """A line on standard error that says what is worked on; nothing where that is no terminal."""
-    from rich.console import Console
-
-    with Console(stderr=True).status("looking") as line:
-        yield lambda series, span: line.update(f"{series} {day(span.start)}")
+def described(series: Series, span: Span) -> str:
+    """What is worked on."""
+    return f"{series} {day(span.start)}"
 
 
 def _tell(report: SealReport, *, drop_rows: bool) -> None:

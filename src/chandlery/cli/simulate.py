@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chandlery.cli.options import complete_timeframes
+from chandlery.cli.options import one_timeframe
 from chandlery.cli.screen import say
 
 EXAMPLES = """
@@ -37,15 +37,7 @@ def simulate(
         list[Path] | None, typer.Argument(help="Candles to replay: Parquet, Feather or CSV. None: a made-up market.")
     ] = None,
     symbol: Annotated[str | None, typer.Option(help="The symbol, where a file's name does not tell it.")] = None,
-    timeframe: Annotated[
-        str | None,
-        typer.Option(
-            "--timeframe",
-            "-t",
-            autocompletion=complete_timeframes,
-            help="The timeframe, where a file's name does not tell it.",
-        ),
-    ] = None,
+    timeframe: Annotated[str | None, one_timeframe("The timeframe, where a file's name does not tell it.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes another market.")] = 0,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes any free one.")] = 0,

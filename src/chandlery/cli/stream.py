@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +21,6 @@ from chandlery.cli.plain import plain_series, plain_span
 from chandlery.cli.screen import note, write_json_line
 
 if TYPE_CHECKING:
-    from chandlery.cli.live_table import LiveTable
-    from chandlery.services.live.recorder import Recorder
     from chandlery.services.metrics.measuring import Unmeasured
     from chandlery.settings import Settings
     from chandlery.storage.postgres import PostgreSQLStorage
@@ -107,6 +104,7 @@ async def _stream(
     settings: Settings, storage: PostgreSQLStorage, told: Unmeasured, since_ms: int | None, *, as_json: bool
 ) -> None:
     from chandlery.cli.live_table import LiveTable
+    from chandlery.cli.stopping import stop_on_signals
     from chandlery.domain.timeframe import TIMEFRAMES
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services.live.recorder import LiveWanted, Recorder
@@ -126,27 +124,8 @@ async def _stream(
         if as_json:
             recorder.tell(_write_lines)
         async with LiveTable(recorder.progress, shown=not as_json) as shown:
-            _stop_on_signals(recorder, shown)
+            stop_on_signals(recorder.stop, what="Stopping", tell=shown.note)
             await recorder.run(wanted)
-
-
-def _stop_on_signals(recorder: Recorder, shown: LiveTable) -> None:
-    """The first Ctrl-C or SIGTERM stops cleanly, a second one at once."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    asked = False
-
-    def stop() -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        shown.note("Stopping; press Ctrl-C again to stop at once.")
-        recorder.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
 
 
 def _write_lines(deliveries: Sequence[Delivery]) -> None:
