@@ -221,10 +221,26 @@ def test_the_first_candle_is_found_whatever_holes_follow_it(frame: Timeframe, da
     end = frame.ordinal(NOW)
     ordinals = data.draw(st.sets(st.integers(max(frame.ordinal(0), end - 100_000), end), max_size=30))
     times = sorted(frame.open_at(n) for n in ordinals)
-    assert asyncio.run(first_open_time(frame, newest_of(times))) == (times[0] if times else None)
+    guess = st.tuples(st.sampled_from(list(TIMEFRAMES.values())), st.integers(0, NOW) | st.sampled_from(times or [0]))
+    guesses = [Span(other.floor(time), other.close_of(time)) for other, time in data.draw(st.lists(guess, max_size=5))]
+    assert asyncio.run(first_open_time(frame, newest_of(times), guesses)) == (times[0] if times else None)
 
 
-def test_one_wrong_nothing_older_does_not_cost_years_of_history() -> None:
+@pytest.mark.parametrize("other", ["1m", "5m", "1h", "1d", "1w", "1M"])
+@pytest.mark.parametrize("name", ["1m", "1h", "1d", "1M"])
+def test_whoever_knows_the_first_bar_of_another_timeframe_asks_little(name: str, other: str) -> None:
+    """At its edges, inside of it, and twice more to be sure; of a finer bar only the edges are left."""
+    frame, known, began = timeframe(name), timeframe(other), 1_515_669_120_000
+    first = frame.floor(began)
+    okx = SmallOkx.with_candles(*(frame.shift(first, n) for n in range(40)))
+    guess = Span(known.floor(began), known.close_of(began))
+    assert using(okx, lambda source: source.history_start(series(frame), [guess])) == first
+    bars = frame.ordinal(frame.ceil(guess.end)) - frame.ordinal(guess.start)
+    assert len(okx.asked()) <= 5 + math.ceil(math.log2(bars))
+
+
+@pytest.mark.parametrize("guesses", [[], [Span(3 * HOUR_MS, 4 * HOUR_MS)]])
+def test_one_wrong_nothing_older_does_not_cost_years_of_history(guesses: list[Span]) -> None:
     honest = newest_of(range(0, 5000 * HOUR_MS, HOUR_MS))
 
     def lying_at(number: int) -> Callable[[int | None], Awaitable[int | None]]:
@@ -236,7 +252,7 @@ def test_one_wrong_nothing_older_does_not_cost_years_of_history() -> None:
         return newest_before
 
     for number in range(20):
-        assert asyncio.run(first_open_time(timeframe("1h"), lying_at(number))) == 0
+        assert asyncio.run(first_open_time(timeframe("1h"), lying_at(number), guesses)) == 0
 
 
 def newest_of(times: Iterable[int]) -> Callable[[int | None], Awaitable[int | None]]:

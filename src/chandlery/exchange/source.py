@@ -91,8 +91,11 @@ class CandleSource(Protocol):
         """Everything that can be collected now; delisted instruments are absent."""
         ...
 
-    async def history_start(self, series: Series) -> UtcMs | None:
-        """The open time of the first candle that the exchange has, found by probing; None if it has none."""
+    async def history_start(self, series: Series, guesses: Sequence[Span] = ()) -> UtcMs | None:
+        """The open time of the first candle that the exchange has, found by probing; None if it has none.
+
+        It is cheaper if that opens in one of ``guesses``, and right in any case.
+        """
         ...
 
     async def reaches_back_to(self, series: Series, time: UtcMs) -> bool:

@@ -99,13 +99,15 @@ class OkxSource(CandleSource):
         """``missing`` cut into spans of at most one page each, newest first; they may be asked in any order."""
         return paging.pages(series.timeframe, missing, self.settings.page_size)
 
-    async def history_start(self, series: Series) -> UtcMs | None:
+    async def history_start(self, series: Series, guesses: Sequence[Span] = ()) -> UtcMs | None:
         """The open time of the first candle of a series, exact to the bar; None if there is none.
+
+        If it opens in one of ``guesses``, it takes few questions to prove.
 
         A listing of the last minutes is not in the history yet and is looked for among the recent candles.
         """
         for endpoint in (Endpoint.HISTORY_CANDLES, Endpoint.CANDLES):
-            start = await first_open_time(series.timeframe, partial(self._newest_before, endpoint, series))
+            start = await first_open_time(series.timeframe, partial(self._newest_before, endpoint, series), guesses)
             if start is not None:
                 return start
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -101,6 +102,7 @@ class Run:
         self.stopping = asyncio.Event()
         self.failure: ChandleryError | None = None
         self.now: UtcMs = 0
+        self._probing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._watch = watch
         # the stores are synchronous; their threads are ours, so that a store that hangs blocks nobody else's
         self._threads = ThreadPoolExecutor(thread_name_prefix="chandlery-store", max_workers=16)
@@ -113,6 +115,10 @@ class Run:
         if not self.stopping.is_set():
             self.failure = error
             self.stopping.set()
+
+    def probing(self, symbol: str) -> asyncio.Lock:
+        """Timeframes of one instrument look for their beginning one by one: the next knows what the last has found."""
+        return self._probing[symbol]
 
     def moved(self) -> None:
         """Tell the watcher that the progress changed."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from chandlery.domain.instrument import Instrument, Series
 from chandlery.domain.span import Span, Spans
-from chandlery.domain.timeframe import Timeframe, UtcMs
+from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs
 from chandlery.errors import ChandleryError, DatabaseError, StorageError
 from chandlery.exchange.source import FilePeriod, Page
 from chandlery.services import error_log
@@ -175,11 +176,24 @@ class SeriesJob:
         if beginning is None:
             if since is not None and await self._history_reaches(since):
                 return since
-            beginning = await self._run.source.history_start(self._series)
+            beginning = await self._found_beginning()
             if beginning is None:
                 return None
-            await self._run.stored(self._run.output.remember_beginning, self._series, beginning)
         return beginning if since is None else max(since, beginning)
+
+    async def _found_beginning(self) -> UtcMs | None:
+        """Where the history begins, as the exchange proves; what is known of other timeframes says where to look."""
+        async with self._run.probing(self._series.symbol):
+            guesses = await self._run.stored(self._first_bars_of_others)
+            beginning = await self._run.source.history_start(self._series, guesses)
+            if beginning is not None:
+                await self._run.stored(self._run.output.remember_beginning, self._series, beginning)
+        return beginning
+
+    def _first_bars_of_others(self) -> list[Span]:
+        others = [replace(self._series, timeframe=timeframe) for timeframe in TIMEFRAMES.values()]
+        known = [(other.timeframe, self._run.output.beginning(other)) for other in others]
+        return [Span(start, timeframe.close_of(start)) for timeframe, start in known if start is not None]
 
     async def _history_reaches(self, since: UtcMs) -> bool:
         """Whether there is history at ``since``, as one look at the ledger or one request tells."""
