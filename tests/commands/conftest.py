@@ -17,9 +17,15 @@ UNHURRIED = {f"CHANDLERY_DATA_COLLECTION_{name}_LIMIT": "2000" for name in _ENDP
 
 
 @pytest.fixture
-def exchange() -> Iterator[Simulator]:
-    """A made-up market, half a minute after 2024-03-01 began."""
-    with Simulator(SeededMarket(3), clock=FixedClock(NOW)).run_in_thread() as simulator:
+def clock() -> FixedClock:
+    """Half a minute after 2024-03-01 began."""
+    return FixedClock(NOW)
+
+
+@pytest.fixture
+def exchange(clock: FixedClock) -> Iterator[Simulator]:
+    """A made-up market at that time."""
+    with Simulator(SeededMarket(3), clock=clock).run_in_thread() as simulator:
         yield simulator
 
 

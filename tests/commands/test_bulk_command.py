@@ -52,6 +52,9 @@ def test_only_is_incomplete_where_there_are_no_files_yet(shell: Shell) -> None:
     (report,) = done.json["series"]
     assert report["missing"] == [{"start": "2024-02-28T16:00:00Z", "end": "2024-03-01T00:00:00Z"}]
     assert report["error"] is None
+    told = shell.run("collect", "BTC-USDT", "--since", "2024-02-28", "--bulk", "only").out
+    assert "The files have no more so far; --bulk auto fetches the rest as pages." in told
+    assert "the same again" not in told
 
 
 def test_a_bad_file_is_told_and_replaced_by_pages(

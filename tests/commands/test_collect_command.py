@@ -9,7 +9,7 @@ from market import DAY, HOUR, MIDNIGHT, MINUTE, asked, assert_complete, days, se
 
 from chandlery.cli import main
 from chandlery.domain.span import Span, Spans
-from chandlery.simulator import FaultKind, Simulator
+from chandlery.simulator import FaultKind, FixedClock, Simulator
 from chandlery.storage.postgres import PostgreSQLStorage
 from processes import Shell, as_url, postgres_variables
 
@@ -110,8 +110,24 @@ def test_a_series_that_fails_does_not_stop_the_others_and_the_run_says_incomplet
     )
     assert done.code == 1
     assert "ETH-USDT 1m:" in done.err
-    assert "Run the same again" in done.out
+    assert "Run the same again to fetch what is missing." in done.out
     assert_complete(storage, exchange, series("BTC-USDT"), days(1))
+
+
+def test_what_no_run_can_bring_is_not_worth_the_same_again(
+    shell: Shell, exchange: Simulator, clock: FixedClock
+) -> None:
+    """A future that has expired is complete as far as it can be; another series may go on."""
+    future, since = "BTC-USDT-240329", ("-t", "1d", "--since", "2024-02-20")
+    assert shell.run("collect", future, "ETH-USDT", *since).code == 0
+    clock.advance(40 * DAY)
+    alone = shell.run("collect", future, *since)
+    assert "does not list BTC-USDT-240329 any more" in alone.err
+    assert f"No run brings more of {future} 1d: the error says why." in alone.out
+    assert "again" not in alone.out
+    exchange.arm(FaultKind.HTTP_500, count=1_000, inst_id="ETH-USDT")
+    both = shell.run("collect", future, "ETH-USDT", *since, CHANDLERY_DATA_COLLECTION_ATTEMPTS="1")
+    assert f"Run the same again to fetch what is missing. No run brings more of {future} 1d" in both.out
 
 
 def test_an_exchange_that_cannot_be_reached_ends_it_with_its_own_code_and_a_sentence(shell: Shell) -> None:

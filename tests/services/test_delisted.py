@@ -71,6 +71,7 @@ def test_alone_it_is_the_outcome(exchange: Simulator, clock: FixedClock, storage
     clock.advance(5 * HOUR_MS)
     (gone,) = collect(exchange, storage, FUTURE)
     assert isinstance(gone.error, DataNotFoundError)
+    assert not gone.worth_repeating
 
 
 def test_a_symbol_of_which_nothing_is_stored_is_a_slip_of_the_pen(

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from chandlery.cli.plain import plain_series, plain_span
-from chandlery.cli.screen import complain, console, duration, moment, say, table
+from chandlery.cli.screen import complain, console, duration, moment, names, say, table
 
 if TYPE_CHECKING:
     from chandlery.domain.instrument import Series
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _SHOWN = 10
 """Findings of one rule that are listed for people."""
 
-_NAMED = 3
 _COUNTED_IN_SERIES = ("outage",)
 _COUNTED_IN_ROWS = ("misaligned", "duplicate", "future", "unsorted", "unreadable", "rejected", "revision")
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
@@ -88,7 +87,7 @@ def _draw_rule(findings: list[Finding]) -> None:
     for found in findings[:_SHOWN]:
         span = found.span
         times_shown = (moment(span.start), moment(span.end), duration(span.length / 1000))
-        shown.add_row(f"  {_names(found.series)}", *times_shown, found.message)
+        shown.add_row(f"  {names(found.series)}", *times_shown, found.message)
     console.print(shown)
     if len(findings) > _SHOWN:
         say(f"  and {len(findings) - _SHOWN:,} more; --json shows all.")
@@ -127,11 +126,6 @@ def _summary(report: Report) -> str:
     if not counts:
         return f"Nothing found in {len(report.series):,} series."
     return ", ".join(f"{name} {counts[name]:,}" for name in _COLOURS if counts[name]) + "."
-
-
-def _names(series: tuple[Series, ...]) -> str:
-    named = ", ".join(map(str, series[:_NAMED]))
-    return named if len(series) <= _NAMED else f"{named} and {len(series) - _NAMED} more"
 
 
 def _per_series(report: Report) -> dict[Series, list[Finding]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,7 +25,7 @@ from chandlery.cli.options import (
     settings_from,
 )
 from chandlery.cli.plain import plain_series, plain_span, plain_spans
-from chandlery.cli.screen import complain, day, duration, moment, note, say, table, write_json
+from chandlery.cli.screen import complain, day, duration, moment, names, note, say, table, write_json
 
 if TYPE_CHECKING:
     from chandlery.exchange.okx.rest import OkxSource
@@ -156,7 +157,8 @@ def run_collection(settings: Settings, *, as_json: bool = False) -> int:
     if as_json:
         write_json({"requests": requests, "interrupted": interrupted, "series": [plain_report(r) for r in reports]})
     else:
-        _tell(reports, requests, interrupted)
+        _tell(reports)
+        say(_outcome(reports, requests, interrupted, settings.data_collection.bulk))
     return _exit_code(reports, interrupted)
 
 
@@ -194,7 +196,7 @@ async def _collect(settings: Settings, output: Output, told: Unmeasured) -> tupl
         return reports, sum(source.requests.values()), interrupted.is_set()
 
 
-def _tell(reports: list[SeriesReport], requests: int, interrupted: bool) -> None:
+def _tell(reports: list[SeriesReport]) -> None:
     from chandlery.cli.screen import console
 
     counted = [name for name in ("unchanged", "revised", "rejected") if any(getattr(r.result, name) for r in reports)]
@@ -221,12 +223,29 @@ def _tell(reports: list[SeriesReport], requests: int, interrupted: bool) -> None
     rejected = sum(report.result.rejected for report in reports)
     if rejected:
         note(f"{rejected:,} rows broke a rule and were set aside: see the table chandlery.rejected.")
+
+
+def _outcome(reports: list[SeriesReport], requests: int, interrupted: bool, bulk: str) -> str:
+    """How it ended, and the next step: the same again only where that can help."""
     if interrupted:
-        say(f"Interrupted after {requests:,} requests; everything shown as new is stored. Run the same again to go on.")
-    elif all(report.complete for report in reports):
-        say(f"Complete: nothing is missing. {requests:,} requests.")
-    else:
-        say(f"Incomplete after {requests:,} requests. Run the same again to fetch what is missing.")
+        return (
+            f"Interrupted after {requests:,} requests; everything shown as new is stored. Run the same again to go on."
+        )
+    if all(report.complete for report in reports):
+        return f"Complete: nothing is missing. {requests:,} requests."
+    return " ".join([f"Incomplete after {requests:,} requests.", *_next_steps(reports, bulk)])
+
+
+def _next_steps(reports: list[SeriesReport], bulk: str) -> Iterator[str]:
+    again = [report for report in reports if report.worth_repeating]
+    if bulk == "only" and any(report.error is None for report in again):
+        yield "The files have no more so far; --bulk auto fetches the rest as pages."
+        again = [report for report in again if report.error is not None]
+    if again:
+        yield "Run the same again to fetch what is missing."
+    hopeless = [report.series for report in reports if not (report.complete or report.worth_repeating)]
+    if hopeless:
+        yield f"No run brings more of {names(hopeless)}: the error says why."
 
 
 def plain_report(report: SeriesReport) -> dict[str, Any]:

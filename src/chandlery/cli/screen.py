@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from chandlery.domain.timeframe import UtcMs
+
+_NAMED = 3
+"""Things that are named one by one; more are counted."""
 
 _WIDE = 200
 """Columns for output into a file or a pipe, where nothing has to fit a window."""
@@ -119,6 +123,12 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1_000
     return f"{amount:.1f} TB"
+
+
+def names(things: Sequence[object]) -> str:
+    """The first few by name, which stand for all."""
+    named = ", ".join(map(str, things[:_NAMED]))
+    return named if len(things) <= _NAMED else f"{named} and {len(things) - _NAMED} more"
 
 
 def _escaped(text: str) -> str:

@@ -75,6 +75,11 @@ class SeriesReport:
         """Whether everything wanted is covered now."""
         return self.finished and not self.missing and self.error is None
 
+    @property
+    def worth_repeating(self) -> bool:
+        """Whether the same run again may bring what is missing: not what the exchange has no more or refuses."""
+        return not self.complete and (self.error is None or self.error.transient)
+
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
