@@ -32,6 +32,7 @@ app = typer.Typer(
     name="chandlery",
     cls=QuickGroup,
     help="Keeps OKX candles in PostgreSQL and proves that none is missing.",
+    epilog="chandlery alone shows the first steps, chandlery COMMAND --help the options of a command, with examples.",
     no_args_is_help=False,
     add_completion=True,
     rich_markup_mode="rich",
@@ -45,17 +46,17 @@ show.register(app)
 chart.register(app)
 serve.register(app)
 status.register(app)
-import_.register(app)
 check.register(app)
 seal.register(app)
+archive.register(app)
+retain.register(app)
 doctor.register(app)
 simulate.register(app)
 demo.register(app)
-app.add_typer(backup.app, name="backup")
-archive.register(app)
-retain.register(app)
-app.add_typer(schema.app, name="schema")
+import_.register(app)
 app.add_typer(export.app, name="export")
+app.add_typer(backup.app, name="backup")
+app.add_typer(schema.app, name="schema")
 
 _FIRST_STEPS = """[bold]chandlery[/] keeps OKX candles in PostgreSQL and proves that none is missing.
 

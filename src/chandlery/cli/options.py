@@ -38,7 +38,7 @@ def complete_timeframes(incomplete: str) -> list[str]:
 
 def examples(*lines: str) -> str:
     """The end of a command's help."""
-    return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)])
+    return "\n\n".join(["\nExamples:", *(f"  {line}" for line in lines)])
 
 
 def configured(key: str, default: str) -> str:
@@ -145,7 +145,7 @@ Config = Annotated[
         "--config",
         "-c",
         help="The configuration file, JSON; docs/configuration.md explains it.",
-        show_default="./config/workflow.json, or your own, where there is one",
+        show_default="./config/workflow.json or your own",
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")]
