@@ -123,11 +123,11 @@ def test_what_no_run_can_bring_is_not_worth_the_same_again(
     clock.advance(40 * DAY)
     alone = shell.run("collect", future, *since)
     assert "does not list BTC-USDT-240329 any more" in alone.err
-    assert f"No run brings more of {future} 1d: the error says why." in alone.out
+    assert f"Repeating it brings nothing of {future} 1d: the error says why." in alone.out
     assert "again" not in alone.out
     exchange.arm(FaultKind.HTTP_500, count=1_000, inst_id="ETH-USDT")
     both = shell.run("collect", future, "ETH-USDT", *since, CHANDLERY_DATA_COLLECTION_ATTEMPTS="1")
-    assert f"Run the same again to fetch what is missing. No run brings more of {future} 1d" in both.out
+    assert f"Run the same again to fetch what is missing. Repeating it brings nothing of {future} 1d" in both.out
 
 
 def test_an_exchange_that_cannot_be_reached_ends_it_with_its_own_code_and_a_sentence(shell: Shell) -> None:

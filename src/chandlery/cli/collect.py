@@ -245,7 +245,7 @@ def _next_steps(reports: list[SeriesReport], bulk: str) -> Iterator[str]:
         yield "Run the same again to fetch what is missing."
     hopeless = [report.series for report in reports if not (report.complete or report.worth_repeating)]
     if hopeless:
-        yield f"No run brings more of {names(hopeless)}: the error says why."
+        yield f"Repeating it brings nothing of {names(hopeless)}: the error says why."
 
 
 def plain_report(report: SeriesReport) -> dict[str, Any]:
