@@ -53,7 +53,8 @@ def read_columns(segment: Description, data: Bytes, targets: Mapping[str, Column
             start, column = _read_column(segment, file, name, rows)
             _fill(targets[name], column.slice(rows.start - start, len(rows)))
     if "open_time" in targets and segment.step_ms is not None and segment.unbroken:
-        targets["open_time"][:] = segment.first + segment.step_ms * np.arange(rows.start, rows.stop)
+        times = range(segment.first, segment.last + 1, segment.step_ms)[rows.start : rows.stop]
+        targets["open_time"][:] = np.arange(times.start, times.stop, times.step)
 
 
 def _read_column(

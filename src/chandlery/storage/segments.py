@@ -7,12 +7,12 @@ checksum was not verified.
 from __future__ import annotations
 
 import abc
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from isal.isal_zlib import crc32
 
 from chandlery.domain.candle import COLUMNS, CandleBatch
 from chandlery.domain.span import Span
@@ -75,8 +75,8 @@ def encode(batch: CandleBatch) -> Segment:
         last=int(batch.open_time[-1]),
         step_ms=batch.series.timeframe.step_ms,
         bounds=bounds,
-        checksums=tuple(zlib.crc32(data[start:end]) for start, end in pairwise(bounds)),
-        checksum=zlib.crc32(data),
+        checksums=tuple(crc32(data[start:end]) for start, end in pairwise(bounds)),
+        checksum=crc32(data),
         data=data,
     )
     for name, column in decode(segment).items():
@@ -119,6 +119,6 @@ def _rows_by_times(segment: Held, file: Bytes, span: Span) -> range:
 
 
 def _check(data: Bytes, checksum: int) -> None:
-    found = zlib.crc32(data)
+    found = crc32(data)
     if found != checksum:
         raise DamagedDataError(f"a segment has the checksum {found:08x}, not {checksum:08x}.")
