@@ -52,8 +52,10 @@ class CollectionSettings(Section):
     """What to collect and how hard to ask.
 
     The ``*_limit`` fields are requests per 2 s, as the exchange permits them; ``rate_share`` is how much of them to
-    use. ``since`` and ``until`` are None for the start of history and for now; ``roll_up_from`` is the timeframe of
-    which coarser ones are made, None for fetching them all; ``follow_s`` is from round to round, None for one round.
+    use. With ``share_pace`` all collectors behind one address keep one pace; ``address_name`` tells it from others,
+    None is this machine's name. ``since`` and ``until`` are None for the start of history and for now;
+    ``roll_up_from`` is the timeframe of which coarser ones are made, None for fetching them all; ``follow_s`` is from
+    round to round, None for one round.
     """
 
     base_url: WebAddress = "https://openapi.okx.com"
@@ -66,6 +68,8 @@ class CollectionSettings(Section):
     roll_up_from: OptionalInterval = None
     follow_s: Pause = None
     rate_share: Share = 0.9
+    share_pace: bool = True
+    address_name: str | None = None
     candles_limit: Count = 40
     history_limit: Count = 20
     instruments_limit: Count = 20

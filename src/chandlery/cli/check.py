@@ -208,10 +208,11 @@ async def _repair(settings: Settings, shelf: Shelf, output: Output, report: Repo
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services import error_log
     from chandlery.services.check import repair
-    from chandlery.services.opening import okx_settings
+    from chandlery.services.opening import okx_settings, shared_pace
 
     interruptions = []
-    async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event) as source:
+    pace = shared_pace(settings, output)
+    async with OkxSource(okx_settings(settings), on_event=error_log.exchange_event, take_slots=pace) as source:
         with ProgressLine() as line:
             done = await repair(
                 source,

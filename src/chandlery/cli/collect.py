@@ -183,11 +183,12 @@ async def _collect(settings: Settings, output: Output, told: Unmeasured) -> tupl
     from chandlery.cli.stopping import stop_on_signals
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services.collect import Collector
-    from chandlery.services.opening import okx_settings
+    from chandlery.services.opening import okx_settings, shared_pace
 
     wanted = wanted_of(settings)
     source: OkxSource
-    async with OkxSource(okx_settings(settings), on_event=told.exchange_event) as source:
+    pace = shared_pace(settings, output)
+    async with OkxSource(okx_settings(settings), on_event=told.exchange_event, take_slots=pace) as source:
         told.of_source(source)
         with ProgressLine() as line:
             collector = Collector(source, output, concurrency=settings.data_collection.concurrency, watch=line.show)

@@ -40,9 +40,10 @@ async def _follow(settings: Settings, output: Output, told: Unmeasured, every_s:
     from chandlery.cli.stopping import stop_on_signals
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services.collect import Collector, Follower
-    from chandlery.services.opening import okx_settings
+    from chandlery.services.opening import okx_settings, shared_pace
 
-    async with OkxSource(okx_settings(settings), on_event=told.exchange_event) as source:
+    pace = shared_pace(settings, output)
+    async with OkxSource(okx_settings(settings), on_event=told.exchange_event, take_slots=pace) as source:
         told.of_source(source)
 
         @contextlib.contextmanager

@@ -108,7 +108,7 @@ async def _stream(
     from chandlery.domain.timeframe import TIMEFRAMES
     from chandlery.exchange.okx.rest import OkxSource
     from chandlery.services.live.recorder import LiveWanted, Recorder
-    from chandlery.services.opening import okx_settings, okx_streaming
+    from chandlery.services.opening import okx_settings, okx_streaming, shared_pace
     from chandlery.services.outputs import PostgresOutput
 
     chosen = settings.data_collection
@@ -116,9 +116,11 @@ async def _stream(
         symbols=chosen.symbols, timeframes=[TIMEFRAMES[name] for name in chosen.timeframes], since=since_ms
     )
     source: OkxSource
-    async with OkxSource(okx_settings(settings), on_event=told.exchange_event) as source:
+    output = PostgresOutput(storage)
+    pace = shared_pace(settings, output)
+    async with OkxSource(okx_settings(settings), on_event=told.exchange_event, take_slots=pace) as source:
         told.of_source(source)
-        streaming, store = okx_streaming(settings), told.live_store(PostgresOutput(storage))
+        streaming, store = okx_streaming(settings), told.live_store(output)
         recorder = Recorder(source, streaming, store, grace_s=chosen.stream_grace_s)
         told.of_recorder(recorder)
         if as_json:

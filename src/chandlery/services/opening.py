@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -18,6 +21,7 @@ from chandlery.storage.postgres import PostgreSQLStorage
 if TYPE_CHECKING:
     from chandlery.domain.instrument import Instrument, Series
     from chandlery.exchange.okx.settings import OkxSettings
+    from chandlery.exchange.shared_pace import TakeSlots
     from chandlery.exchange.stream import CandleStream
     from chandlery.services.outputs import CsvOutput, Output
 
@@ -125,6 +129,23 @@ def okx_streaming(settings: Settings) -> Callable[[Sequence[tuple[Instrument, Se
     reach = okx_settings(settings)
     stream = StreamSettings(channels_per_connection=settings.data_collection.stream_channels, share=reach.share)
     return lambda series: OkxStream(series, reach, stream=stream)
+
+
+def shared_pace(settings: Settings, output: Output) -> TakeSlots:
+    """How to keep one pace with all collectors behind this machine's address that use the same database."""
+    from chandlery.exchange.shared_pace import nobody_shares
+    from chandlery.storage.pace import PaceLine
+
+    chosen = settings.data_collection
+    if not chosen.share_pace:
+        return nobody_shares
+    address = chosen.address_name or socket.gethostname()
+
+    async def take(endpoint: str, interval_s: float, count: int) -> float | None:
+        line = PaceLine(host=urlsplit(chosen.base_url).netloc, address=address, endpoint=endpoint)
+        return await asyncio.to_thread(output.take_slots, line, interval_s, count)
+
+    return take
 
 
 def okx_settings(settings: Settings) -> OkxSettings:

@@ -17,6 +17,7 @@ from chandlery.storage.writer import Delivery, SaveResult
 
 if TYPE_CHECKING:
     from chandlery.storage.csv_files import CsvStore
+    from chandlery.storage.pace import PaceLine
     from chandlery.storage.postgres import PostgreSQLStorage
 
 _CANDLES_IN_HAND = 6_000
@@ -71,6 +72,13 @@ class Output(Protocol):
 
     def finish(self, series: Series) -> SaveResult:
         """No more of this series comes now: nothing may stay in memory only; what that stored."""
+        ...
+
+    def take_slots(self, line: PaceLine, interval_s: float, count: int) -> float | None:
+        """Take ``count`` slots of a pace that collectors share: in how many seconds the first is.
+
+        None if no such pace is kept.
+        """
         ...
 
     def give_up(self) -> None:
@@ -141,6 +149,10 @@ class PostgresOutput:
         """Every page was committed as it came."""
         return SaveResult()
 
+    def take_slots(self, line: PaceLine, interval_s: float, count: int) -> float | None:
+        """Of a row in the database."""
+        return self._storage.pace.take(line, interval_s, count)
+
     def give_up(self) -> None:
         """A database that does not answer is not waited for any longer."""
         self._storage.database.give_up()
@@ -204,6 +216,10 @@ class CsvOutput:
     def finish(self, series: Series) -> SaveResult:
         """Merge what is in hand."""
         return self._merge(series)
+
+    def take_slots(self, line: PaceLine, interval_s: float, count: int) -> float | None:  # noqa: ARG002
+        """Files know of no other collector."""
+        return None
 
     def give_up(self) -> None:
         """Files are waited for by nobody."""
@@ -275,6 +291,10 @@ class BothOutputs:
         """Merge what the files still lack; the database has it all."""
         self._csv.finish(series)
         return SaveResult()
+
+    def take_slots(self, line: PaceLine, interval_s: float, count: int) -> float | None:
+        """Of the database."""
+        return self._postgres.take_slots(line, interval_s, count)
 
     def give_up(self) -> None:
         """Only the database can keep anybody waiting."""

@@ -24,6 +24,7 @@ from chandlery.storage.config import PostgresConfig
 from chandlery.storage.coverage import Ledger
 from chandlery.storage.database import Database, DatabaseOptions
 from chandlery.storage.health import Health, examine
+from chandlery.storage.pace import SharedPace
 from chandlery.storage.pgtime import to_datetime
 from chandlery.storage.reader import Reader
 from chandlery.storage.schema import require_schema
@@ -69,6 +70,7 @@ class PostgreSQLStorage:
         self.database = Database(connection_string, options)
         self.catalog = Catalog(self.database)
         self.ledger = Ledger(self.database, self.catalog)
+        self.pace = SharedPace(self.database)
         self.reader = Reader(self.database, self.catalog, self._remember_damage)
         self.writer = Writer(
             self.database, self.catalog, on_revision=on_revision, rows_per_copy=batch_size, notify=notify
@@ -110,6 +112,7 @@ class PostgreSQLStorage:
     def close(self) -> None:
         """Give all connections back."""
         self.reader.close()
+        self.pace.close()
         self.database.close()
 
     def save_ohlcv_data(self, df: pd.DataFrame, symbol: str, interval: str) -> SaveResult:

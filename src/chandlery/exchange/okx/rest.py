@@ -25,14 +25,16 @@ from chandlery.exchange.okx.probing import first_open_time
 from chandlery.exchange.okx.session import Clock, OkxSession, OnEvent, Sleep
 from chandlery.exchange.okx.settings import Endpoint, OkxSettings
 from chandlery.exchange.okx.wire import CandleAnswer
+from chandlery.exchange.shared_pace import TakeSlots, nobody_shares
 from chandlery.exchange.source import CandleSource, Page
 
 
 class OkxSource(CandleSource):
     """OKX, or a simulator that speaks its protocol. Use it with ``async with``.
 
-    ``on_event`` hears of every request. ``wall_clock`` gives this machine's seconds since 1970 and serves only to tell
-    how far it is off; ``clock``, ``sleep`` and ``rng`` serve pacing and retries, see ``OkxSession``.
+    ``on_event`` hears of every request; ``take_slots`` is asked for a pace that other programs keep too. ``wall_clock``
+    gives this machine's seconds since 1970 and serves only to tell how far it is off; ``clock``, ``sleep`` and ``rng``
+    serve pacing and retries, see ``OkxSession``.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class OkxSource(CandleSource):
         settings: OkxSettings | None = None,
         *,
         on_event: OnEvent | None = None,
+        take_slots: TakeSlots = nobody_shares,
         wall_clock: Clock = time.time,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
@@ -47,10 +50,11 @@ class OkxSource(CandleSource):
     ) -> None:
         self.settings = settings or OkxSettings()
         self.exchange = self.settings.exchange
-        self._session = OkxSession(self.settings, on_event=on_event, clock=clock, sleep=sleep, rng=rng)
+        session = partial(OkxSession, on_event=on_event, take_slots=take_slots, clock=clock, sleep=sleep, rng=rng)
+        self._session = session(self.settings)
         # apart, with a circuit breaker of their own: files that cannot be had must not keep pages waiting
         hasty = replace(self.settings, attempts=self.settings.file_attempts)
-        self._file_session = OkxSession(hasty, on_event=on_event, clock=clock, sleep=sleep, rng=rng)
+        self._file_session = session(hasty)
         self.files = OkxFiles(hasty, self._file_session)
         self._exchange_clock = ExchangeClock(
             partial(self._session.get, Endpoint.TIME, {}, wire.server_time),

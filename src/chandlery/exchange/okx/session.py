@@ -23,6 +23,7 @@ from chandlery.errors import ChandleryError, ExchangeError, ExchangeUnavailable,
 from chandlery.exchange.okx import wire
 from chandlery.exchange.okx.settings import LIMITS, Endpoint, OkxSettings
 from chandlery.exchange.pacing import Pacer
+from chandlery.exchange.shared_pace import SlotsInHand, TakeSlots, nobody_shares
 
 if TYPE_CHECKING:
     from chandlery.exchange.okx.http import HttpAnswer, HttpClient
@@ -65,10 +66,12 @@ OnEvent = Callable[[ExchangeEvent], None]
 
 @dataclass(slots=True)
 class _Line:
-    """The callers of one endpoint: the lock keeps their order, the pacer spaces them."""
+    """The callers of one endpoint: the lock keeps their order, the pacer spaces them, and slots shared with others."""
 
     pacer: Pacer
+    slots: SlotsInHand
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
 
 
 class OkxSession:
@@ -76,7 +79,8 @@ class OkxSession:
 
     ``requests`` counts the attempts made per endpoint, ``waits_s`` the seconds for which its line stood at the limit.
     ``on_event`` is called in the event loop and must not block.
-    Clock, sleep and randomness may be replaced; the clock is of any kind that never runs backwards.
+    ``take_slots`` is asked for a pace that other programs keep too. Clock, sleep and randomness may be replaced; the
+    clock is of any kind that never runs backwards.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class OkxSession:
         settings: OkxSettings,
         *,
         on_event: OnEvent | None = None,
+        take_slots: TakeSlots = nobody_shares,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         rng: random.Random | None = None,
@@ -96,10 +101,10 @@ class OkxSession:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._breaker = CircuitBreaker(rng=self._rng)
         self._reached = False
-        self._lines = {
-            endpoint: _Line(Pacer(limit, share=settings.share))
-            for endpoint, limit in {**LIMITS, **settings.limits}.items()
-        }
+        self._lines = {}
+        for endpoint, limit in {**LIMITS, **settings.limits}.items():
+            pacer = Pacer(limit, share=settings.share)
+            self._lines[endpoint] = _Line(pacer, SlotsInHand(take_slots, endpoint, pacer.interval_s, clock))
         self._http: HttpClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -160,19 +165,28 @@ class OkxSession:
     async def _turn(self, endpoint: Endpoint, began: float) -> float:
         """Wait in line for a slot and for the breaker's leave; returns the time of the slot."""
         line = self._lines[endpoint]
-        async with line.lock:
-            while True:
-                now = self._clock()
-                start = line.pacer.next_start(now)
-                if start > now:
-                    self.waits_s[endpoint] += start - now
-                    await self._sleep(start - now)
-                elif self._breaker.may_try(now):
-                    line.pacer.started(now)
-                    return now
-                else:
-                    self._check_patience(endpoint, began, now)
-                    await self._sleep(self._breaker.wait_s(now))
+        line.waiting += 1
+        try:
+            async with line.lock:
+                return await self._turn_of_head(endpoint, line, began)
+        finally:
+            line.waiting -= 1
+
+    async def _turn_of_head(self, endpoint: Endpoint, line: _Line, began: float) -> float:
+        while True:
+            shared_start = await line.slots.next_start(line.waiting)
+            now = self._clock()
+            start = max(line.pacer.next_start(now), shared_start)
+            if start > now:
+                self.waits_s[endpoint] += start - now
+                await self._sleep(start - now)
+            elif self._breaker.may_try(now):
+                line.pacer.started(now)
+                line.slots.started()
+                return now
+            else:
+                self._check_patience(endpoint, began, now)
+                await self._sleep(self._breaker.wait_s(now))
 
     def _check_patience(self, endpoint: Endpoint, began: float, now: float) -> None:
         since = self._breaker.failing_since

@@ -37,8 +37,9 @@ from chandlery.storage.schema import apply_schema
 from chandlery.storage.sealed import SealedSeries, guard
 from chandlery.storage.sql import query
 
-NOT_PORTABLE = frozenset({"sealed", "schema_version"})
-"""Tables that are made anew: segments of the candles, and the schema's revision by the program that restores."""
+NOT_PORTABLE = frozenset({"sealed", "schema_version", "pace"})
+"""Tables that are made anew: segments of the candles, the schema's revision by the program that restores, and a pace by
+those who keep it."""
 _CANDLES = "candles"
 """The folder of the files of candles."""
 _ARCHIVED = "sealed"

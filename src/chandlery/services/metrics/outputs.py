@@ -31,6 +31,7 @@ class MeasuredOutput:
         self.remember_beginning = output.remember_beginning
         self.remember_error = output.remember_error
         self.claim = output.claim
+        self.take_slots = output.take_slots
         self.give_up = output.give_up
         self.take_heart = output.take_heart
 

@@ -234,6 +234,16 @@ SELECT pg_notify(%(channel)s, payload) FROM unnest(%(payloads)s::text[]) AS payl
 -- name: make_partition
 SELECT chandlery.make_partition(%(timeframe)s, %(open_time)s)
 
+-- name: take_slots
+-- In how many seconds the first of the slots is. What is taken minutes ahead was taken before the clock was set back.
+INSERT INTO chandlery.pace AS pace (host, address, endpoint, taken_until)
+VALUES (%(host)s, %(address)s, %(endpoint)s, clock_timestamp() + %(length)s)
+    ON CONFLICT (host, address, endpoint) DO UPDATE
+   SET taken_until = %(length)s + CASE
+           WHEN pace.taken_until BETWEEN clock_timestamp() AND clock_timestamp() + interval '5 minutes'
+           THEN pace.taken_until ELSE clock_timestamp() END
+RETURNING extract(epoch FROM taken_until - %(length)s - clock_timestamp())
+
 -- name: start_run
 INSERT INTO chandlery.run (command) VALUES (%(command)s) RETURNING id
 
