@@ -124,6 +124,9 @@ class _Store:
         for number in self._random.integers(len(self._months), size=_LAST_STEPS):
             month = self._months[number]
             count = (month.end - month.start) // MINUTE_MS
+            self._read(
+                series, month
+            )  # from the disk, if it was long ago; what comes next is what the store's size costs
             found.append(_us_a_candle(lambda month=month: self._read(series, month), count))  # type: ignore[misc]
         return found
 

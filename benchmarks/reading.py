@@ -84,7 +84,7 @@ def _ways(
         symbols = [one.symbol for one in series]
         return tier.get_ohlcv_data(symbols, "1m", to_datetime(span.start), last, columns=columns)
 
-    way = partial(Way, rows=rows, against=ADBC)
+    way = partial(Way, rows=rows, against=ADBC, warm=True)
     table = storage.reader.read(series, span).rows
     return [
         way(name="get_ohlcv_data, sealed months", run=lambda: get(sealed), ours=True),

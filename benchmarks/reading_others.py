@@ -36,18 +36,20 @@ def server_ways(
     link = Link.to(conninfo)
     statement = _statement(numbers, span)
     tenth, fewer = _statement(numbers[: max(1, len(numbers) // 10)], span), rows // 10
-    ways = [Way(name=ADBC, run=_by_adbc(open_ones, link, statement), rows=rows, against=ADBC)]
+    ways = [Way(name=ADBC, run=_by_adbc(open_ones, link, statement), rows=rows, against=ADBC, warm=True)]
     if installed("connectorx"):
-        ways.append(Way(name="ConnectorX", run=partial(_by_connectorx, link, statement), rows=rows, against=ADBC))
+        ways.append(
+            Way(name="ConnectorX", run=partial(_by_connectorx, link, statement), rows=rows, against=ADBC, warm=True)
+        )
     if installed("asyncpg"):
-        ways.append(Way(name="asyncpg", run=_by_asyncpg(open_ones, link, tenth), rows=fewer, against=ADBC))
+        ways.append(Way(name="asyncpg", run=_by_asyncpg(open_ones, link, tenth), rows=fewer, against=ADBC, warm=True))
     connection = open_ones.enter_context(psycopg.connect(conninfo, autocommit=True))
     engine = link.engine()
     open_ones.callback(engine.dispose)
     return [
         *ways,
-        Way(name="psycopg", run=partial(_by_psycopg, connection, tenth), rows=fewer, against=ADBC),
-        Way(name="pandas.read_sql", run=partial(_by_pandas, engine, tenth), rows=fewer, against=ADBC),
+        Way(name="psycopg", run=partial(_by_psycopg, connection, tenth), rows=fewer, against=ADBC, warm=True),
+        Way(name="pandas.read_sql", run=partial(_by_pandas, engine, tenth), rows=fewer, against=ADBC, warm=True),
     ]
 
 
@@ -55,9 +57,9 @@ def file_ways(table: pa.Table, folder: Path, rows: int) -> list[Way]:
     """From one Parquet file of the same candles as its library writes it by default: no server, no checks."""
     file = folder / "candles.parquet"
     pa_parquet.write_table(table, file)
-    ways = [Way(name="Parquet file, pyarrow", run=partial(_by_pyarrow, file), rows=rows, against=ADBC)]
+    ways = [Way(name="Parquet file, pyarrow", run=partial(_by_pyarrow, file), rows=rows, against=ADBC, warm=True)]
     if installed("duckdb"):
-        ways.append(Way(name="Parquet file, DuckDB", run=partial(_by_duckdb, file), rows=rows, against=ADBC))
+        ways.append(Way(name="Parquet file, DuckDB", run=partial(_by_duckdb, file), rows=rows, against=ADBC, warm=True))
     return ways
 
 

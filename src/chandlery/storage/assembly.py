@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chandlery.domain.candle import FloatArray
 from chandlery.domain.span import Span
 from chandlery.errors import DamagedDataError
 from chandlery.storage.archived import ArchivedSegment
 from chandlery.storage.arrow_link import Statements
+from chandlery.storage.blocks import Blocks
 from chandlery.storage.candle_table import CandleTable, open_times
 from chandlery.storage.segment_files import Column
 from chandlery.storage.segments import Held, decode_into
@@ -46,8 +48,14 @@ class Assembly:
     """
 
     def __init__(
-        self, wanted: Sequence[Numbered], span: Span, columns: Sequence[str], passed_over: Set[Place] = frozenset()
+        self,
+        blocks: Blocks,
+        wanted: Sequence[Numbered],
+        span: Span,
+        columns: Sequence[str],
+        passed_over: Set[Place] = frozenset(),
     ) -> None:
+        self._blocks = blocks
         self._wanted = wanted
         self._span = span
         self._columns = columns
@@ -65,7 +73,7 @@ class Assembly:
         self._parts = list(chain.from_iterable(parts))
         if self.segments:
             edges = np.cumsum([0, *(_most_rows(part, self._span) for part in self._parts)]).tolist()
-            self._memory = _memory(self._columns, edges[-1])
+            self._memory = _named(self._columns, self._blocks.lend(len(self._columns), edges[-1]))
             self._rooms = [{name: column[i:j] for name, column in self._memory.items()} for i, j in pairwise(edges)]
             with ThreadPoolExecutor(_processors()) as threads:
                 self._fill_from_database(threads, statements)
@@ -137,9 +145,8 @@ def _decode(part: SegmentPart, segment: Held, span: Span, targets: Columns) -> i
         raise Damaged(part, error) from error
 
 
-def _memory(columns: Sequence[str], rows: int) -> Columns:
-    """A column each in one block, which costs half of what as many blocks do."""
-    block = np.empty((len(columns), rows))
+def _named(columns: Sequence[str], block: FloatArray) -> Columns:
+    """The rows of one block as columns: one costs half of what as many do."""
     return {name: row.view(np.int64) if name == "open_time" else row for name, row in zip(columns, block, strict=True)}
 
 

@@ -18,6 +18,7 @@ from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
 from chandlery.storage.arrow_link import ArrowLink
 from chandlery.storage.assembly import Assembly, Damaged
+from chandlery.storage.blocks import Blocks
 from chandlery.storage.candle_table import CandleTable
 from chandlery.storage.catalog import Catalog
 from chandlery.storage.database import Database
@@ -55,6 +56,7 @@ class Reader:
         self.on_read: Callable[[ReadDone], None] | None = None
         self._on_damage = on_damage
         self._link = ArrowLink(database)
+        self._blocks = Blocks()
 
     def candles(self, series: Series, span: Span) -> CandleBatch:
         """The stored candles that open in ``span``. Raises as ``read`` does."""
@@ -70,7 +72,7 @@ class Reader:
         passed_over: set[Place] = set()
         began = time.perf_counter()
         while True:
-            assembly = Assembly(numbered, span, columns, frozenset(passed_over))
+            assembly = Assembly(self._blocks, numbered, span, columns, frozenset(passed_over))
             self._link.in_snapshot(assembly.gather)
             try:
                 table = assembly.finish()
@@ -126,5 +128,6 @@ class Reader:
         return self._link.fetch(statement.as_string())
 
     def close(self) -> None:
-        """Give the connection back; the next read makes a new one."""
+        """Give connection and memory back; the next read makes new ones."""
         self._link.close()
+        self._blocks.clear()
