@@ -24,6 +24,7 @@ class Catalog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._ids: dict[tuple[str, str], int] = {}
+        self._stored: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def find(self, exchange: str, symbol: str) -> int | None:
@@ -66,8 +67,14 @@ class Catalog:
         return self.exchanges_of([symbol])[symbol]
 
     def exchanges_of(self, symbols: Sequence[str], exchange: str | None = None) -> dict[str, str]:
-        """The same for several symbols at once, of ``exchange`` if given; the error names all that are not stored."""
+        """The same for several symbols at once, of ``exchange`` if given; the error names all that are not stored.
 
+        Who was once found is not looked for again: whoever reads much in small pieces would ask that as often.
+        """
+        asked = exchange or DEFAULT_EXCHANGE  # what it has is meant, whoever has it too
+        with self._lock:
+            if all((asked, symbol) in self._stored for symbol in symbols):
+                return dict.fromkeys(symbols, asked)
         parameters = {"symbols": list(symbols), "exchange": exchange}
 
         def look(connection: psycopg.Connection) -> list[tuple[str, list[str]]]:
@@ -77,7 +84,10 @@ class Catalog:
         unknown = [symbol for symbol in symbols if symbol not in exchanges]
         if unknown:
             raise self.unknown(*unknown)
-        return {symbol: _meant(symbol, exchanges[symbol]) for symbol in symbols}
+        found = {symbol: _meant(symbol, exchanges[symbol]) for symbol in symbols}
+        with self._lock:
+            self._stored.update((exchange, symbol) for symbol, exchange in found.items())
+        return found
 
     def unknown(self, *symbols: str) -> DataNotFoundError:
         """The error for symbols without candles, with the names that look like them."""

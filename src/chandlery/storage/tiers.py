@@ -7,7 +7,7 @@ moment: nothing that is sealed or unsealed meanwhile is missed or seen twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
@@ -73,8 +73,7 @@ def fetch_segments(
     if not parts:
         return
     runs = [part.segment.pieces_of(columns, span) for part in parts]
-    wanted = [(part, run) for part, of_part in zip(parts, runs, strict=True) for run in of_part]
-    batches = statements.batches(_bytes_statement(wanted), _BYTES_AT_ONCE)
+    batches = statements.batches(_bytes_statement(parts, runs), _BYTES_AT_ONCE)
     data = (value.as_buffer() for batch in batches for value in batch.column(0))
     for part, of_part in zip(parts, runs, strict=True):
         yield held(part.segment, list(zip(of_part, islice(data, len(of_part)), strict=True)))
@@ -90,24 +89,35 @@ def held(segment: Description, data: Sequence[tuple[range, Bytes]]) -> Held:
     return SomePieces(**about, runs=data)
 
 
-def _bytes_statement(wanted: Sequence[tuple[SegmentPart, range]]) -> str:
-    bounds = [(part.segment.bounds[run.start], part.segment.bounds[run.stop]) for part, run in wanted]
+def _bytes_statement(parts: Sequence[SegmentPart], runs: Sequence[Sequence[range]]) -> str:
+    slices = [
+        (number, segment.bounds[run.start] + 1, segment.bounds[run.stop] - segment.bounds[run.start])
+        for number, (segment, of_part) in enumerate(zip((part.segment for part in parts), runs, strict=True), start=1)
+        for run in of_part
+    ]
+    numbers, first_bytes, lengths = zip(*slices, strict=True)
     return query(
         "segment_bytes",
-        instruments=sql.Literal([part.instrument_id for part, _ in wanted]),
-        timeframes=sql.Literal([part.series.timeframe.name for part, _ in wanted]),
-        starts=sql.Literal([to_datetime(part.unit.start) for part, _ in wanted]),
-        first_bytes=sql.Literal([start + 1 for start, _ in bounds]),
-        lengths=sql.Literal([end - start for start, end in bounds]),
+        instruments=_listed(part.instrument_id for part in parts),
+        timeframes=_listed(part.series.timeframe.name for part in parts),
+        starts=sql.Literal([to_datetime(part.unit.start) for part in parts]),
+        numbers=_listed(numbers),
+        first_bytes=_listed(first_bytes),
+        lengths=_listed(lengths),
     ).as_string()
+
+
+def _listed(values: Iterable[object]) -> sql.Literal:
+    """An array as text, which is made in a tenth of the time; none of ``values`` needs quotes."""
+    return sql.Literal("{" + ",".join(map(str, values)) + "}")
 
 
 def _sealed(statements: Statements, wanted: Sequence[Numbered], span: Span) -> list[list[SegmentPart]]:
     """For each series its sealed spans that overlap ``span``."""
     statement = query(
         "segments",
-        instruments=sql.Literal([-1 if number is None else number for number, _ in wanted]),
-        timeframes=sql.Literal([series.timeframe.name for _, series in wanted]),
+        instruments=_listed(-1 if number is None else number for number, _ in wanted),
+        timeframes=_listed(series.timeframe.name for _, series in wanted),
         start=sql.Literal(to_datetime(span.start)),
         end=sql.Literal(to_datetime(span.end)),
     )

@@ -93,11 +93,13 @@ SELECT wanted.number, instrument_id, starts_at, ends_at, first_open_time, last_o
  ORDER BY wanted.number, starts_at
 
 -- name: segment_bytes
--- Slices of segments as they are listed. Nothing else leaves the disk, and they are cut out after the sorting.
+-- Slices of segments as they are listed, {numbers} being their places in the first three lists. Nothing else leaves the
+-- disk, and they are cut out after the sorting.
 SELECT substring(data FROM first_byte FOR length)
   FROM (SELECT data, first_byte, length
-          FROM unnest({instruments}::integer[], {timeframes}::text[], {starts}::timestamptz[],
-                      {first_bytes}::integer[], {lengths}::integer[]) WITH ORDINALITY
-                   AS wanted (instrument_id, timeframe, starts_at, first_byte, length, number)
+          FROM unnest({instruments}::integer[], {timeframes}::text[], {starts}::timestamptz[]) WITH ORDINALITY
+                   AS wanted (instrument_id, timeframe, starts_at, number)
           JOIN chandlery.sealed USING (instrument_id, timeframe, starts_at)
-         ORDER BY wanted.number) AS in_order
+          JOIN unnest({numbers}::integer[], {first_bytes}::integer[], {lengths}::integer[]) WITH ORDINALITY
+                   AS slice (number, first_byte, length, place) USING (number)
+         ORDER BY place) AS in_order
