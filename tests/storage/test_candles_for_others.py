@@ -56,6 +56,13 @@ def test_whatever_speaks_arrow_takes_the_object_itself(held: Candles) -> None:
     assert table["close"].chunk(0).buffers()[1].address == held.batch.close.__array_interface__["data"][0], "copied"
 
 
+def test_a_frame_can_be_changed_and_the_candles_stay(held: Candles) -> None:
+    before = held.batch.close.copy()
+    frame = held.to_pandas()
+    frame.loc[0, "close"] = frame.loc[0, "close"] + 1.0
+    assert np.array_equal(held.batch.close, before)
+
+
 def test_lists_are_those_of_ccxt(held: Candles) -> None:
     rows = held.to_ccxt()
     assert rows[0] == [

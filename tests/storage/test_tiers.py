@@ -123,6 +123,19 @@ def test_a_frame_of_some_columns_is_that_part_of_the_whole(
     assert some.equals(mixed.get_ohlcv_data(symbol, *bounds)[columns])
 
 
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_a_frame_is_its_holders_to_change(mixed: PostgreSQLStorage, symbol: str) -> None:
+    """Whether it came from segments, from rows, or from both."""
+    for bounds in (("2024-11-05", "2024-11-06"), ("2024-10-30", "2025-01-20")):
+        frame = mixed.get_ohlcv_data(symbol, "30m", *bounds)
+        before = frame.copy()
+        frame.loc[3, ["close", "quote_volume"]] = 1.0
+        frame.loc[frame["close"] > 1.0, "timestamp"] = frame["timestamp"].iloc[0]
+        assert frame["close"].iloc[3] == 1.0
+        assert frame["timestamp"].nunique() == 2
+        assert mixed.get_ohlcv_data(symbol, "30m", *bounds).equals(before)
+
+
 @pytest.mark.parametrize(
     ("columns", "told"), [(["close", "vwap"], "'vwap'"), (["symbol"], "'symbol'"), ([], "no column")]
 )

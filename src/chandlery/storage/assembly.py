@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from chandlery.errors import DamagedDataError
 from chandlery.storage.archived import ArchivedSegment
 from chandlery.storage.arrow_link import Statements
 from chandlery.storage.blocks import Blocks
-from chandlery.storage.candle_table import CandleTable, open_times
+from chandlery.storage.candle_table import PER_MS, CandleTable, open_times
 from chandlery.storage.segment_files import Column
 from chandlery.storage.segments import Held, decode_into
 from chandlery.storage.tiers import Numbered, Place, SegmentPart, fetch_segments, find_parts
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Columns = Mapping[str, Column]
+TimeUnit = Literal["ms", "ns"]
 
 _FILES_AT_ONCE = 16
 
@@ -44,7 +45,7 @@ class Damaged(Exception):
 class Assembly:
     """The candles of the series ``wanted`` in ``span``: ``gather`` them in a snapshot, then ``finish``.
 
-    Of segments ``passed_over`` the rows are read.
+    Of segments ``passed_over`` the rows are read. Times that need not be read as rows are in ``unit``.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Assembly:
         span: Span,
         columns: Sequence[str],
         passed_over: Set[Place] = frozenset(),
+        unit: TimeUnit = "ms",
     ) -> None:
         self._blocks = blocks
         self._wanted = wanted
         self._span = span
         self._columns = columns
         self._passed_over = passed_over
+        self._unit = unit
         self._sizes: list[int] = []  # how many parts each series has
         self._parts: list[SegmentPart | pa.Table] = []
         self._memory: Columns = {}
@@ -90,7 +93,9 @@ class Assembly:
             self._fill_from_files(threads)
         counts = [self._filled[number].result() for number in range(len(self._parts))]
         edges = np.cumsum([0, *counts], dtype=np.int64)[np.cumsum([0, *self._sizes])]
-        return CandleTable(series=tuple(series), edges=edges, rows=pa.table(_as_arrow(self._closed_up(counts))))
+        return CandleTable(
+            series=tuple(series), edges=edges, rows=pa.table(_as_arrow(self._closed_up(counts), self._unit))
+        )
 
     @property
     def segments(self) -> int:
@@ -106,17 +111,20 @@ class Assembly:
         parts: dict[int, SegmentPart] = {}
         for number, part in enumerate(self._parts):
             if not isinstance(part, SegmentPart):
-                self._filled[number] = threads.submit(_copy, part, self._rooms[number])
+                self._filled[number] = threads.submit(_copy, part, self._rooms[number], self._unit)
             elif not isinstance(part.segment, ArchivedSegment):
                 parts[number] = part
         segments = fetch_segments(statements, list(parts.values()), self._span, self._columns)
         for (number, part), segment in zip(parts.items(), segments, strict=True):
-            self._filled[number] = threads.submit(_decode, part, segment, self._span, self._rooms[number])
+            self._filled[number] = self._decoded(threads, part, segment, number)
 
     def _fill_from_files(self, threads: ThreadPoolExecutor) -> None:
         for number, part in enumerate(self._parts):
             if isinstance(part, SegmentPart) and isinstance(part.segment, ArchivedSegment):
-                self._filled[number] = threads.submit(_decode, part, part.segment, self._span, self._rooms[number])
+                self._filled[number] = self._decoded(threads, part, part.segment, number)
+
+    def _decoded(self, threads: ThreadPoolExecutor, part: SegmentPart, segment: Held, number: int) -> Future[int]:
+        return threads.submit(_decode, part, segment, self._span, self._rooms[number], self._unit)
 
     def _closed_up(self, counts: Sequence[int]) -> Columns:
         """The columns without what was left free where the times alone could tell how many candles there are."""
@@ -132,17 +140,26 @@ def _most_rows(part: SegmentPart | pa.Table, span: Span) -> int:
     return part.segment.most_rows_in(span) if isinstance(part, SegmentPart) else len(part)
 
 
-def _copy(rows: pa.Table, targets: Columns) -> int:
+def _copy(rows: pa.Table, targets: Columns, unit: TimeUnit) -> int:
     for name, target in targets.items():
         target[:] = open_times(rows) if name == "open_time" else rows[name].to_numpy()
+    _scale_times(targets, len(rows), unit)
     return len(rows)
 
 
-def _decode(part: SegmentPart, segment: Held, span: Span, targets: Columns) -> int:
+def _decode(part: SegmentPart, segment: Held, span: Span, targets: Columns, unit: TimeUnit) -> int:
     try:
-        return decode_into(segment, targets, span)
+        count = decode_into(segment, targets, span)
     except DamagedDataError as error:
         raise Damaged(part, error) from error
+    _scale_times(targets, count, unit)
+    return count
+
+
+def _scale_times(targets: Columns, count: int, unit: TimeUnit) -> None:
+    """From milliseconds to ``unit``, while they are still in the processor's cache."""
+    if unit != "ms" and "open_time" in targets:
+        targets["open_time"][:count] *= PER_MS[unit]
 
 
 def _named(columns: Sequence[str], block: FloatArray) -> Columns:
@@ -155,11 +172,11 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _as_arrow(memory: Columns) -> dict[str, pa.Array]:
+def _as_arrow(memory: Columns, unit: TimeUnit) -> dict[str, pa.Array]:
     """The same memory as Arrow's columns."""
     import pyarrow as pa
 
     columns = {name: pa.array(column) for name, column in memory.items()}
     if "open_time" in columns:
-        columns["open_time"] = columns["open_time"].view(pa.timestamp("ms", "UTC"))
+        columns["open_time"] = columns["open_time"].view(pa.timestamp(unit, "UTC"))
     return columns

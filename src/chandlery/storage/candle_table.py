@@ -15,12 +15,15 @@ from chandlery.domain.timeframe import IntArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PER_MS = {"ms": 1, "us": 1_000, "ns": 1_000_000}
+"""How many of a unit of time are a millisecond."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CandleTable:
     """Candles, series after series in the order asked for, each oldest first.
 
-    ``rows`` has the columns that were asked for, of ``open_time`` (timestamp, UTC, in ms or us) and the six values.
+    ``rows`` has the columns that were asked for, of ``open_time`` (timestamp, UTC, in ms, us or ns) and the six values.
     Series number ``i`` has the rows from ``edges[i]`` up to ``edges[i + 1]``; a series without candles has none.
     """
 
@@ -50,4 +53,5 @@ def open_times(rows: pa.Table) -> IntArray:
 
     times = rows["open_time"]
     whole: IntArray = times.cast(pa.int64()).to_numpy()
-    return whole if times.type.unit == "ms" else whole // 1000
+    per_ms = PER_MS[times.type.unit]
+    return whole if per_ms == 1 else whole // per_ms

@@ -29,7 +29,7 @@ class Candles:
     """The stored candles of one series in a span, oldest first; ``batch`` has them as arrays.
 
     The time of a candle is its open, UTC; ``volume`` is in the base currency. What is missing is missing in every
-    form: no row is made up. Every frame shares the memory of ``batch`` where it can, so change copies only.
+    form: no row is made up. Frames of pandas are yours to change; what speaks Arrow shares the memory of ``batch``.
     """
 
     batch: CandleBatch
@@ -63,7 +63,7 @@ class Candles:
         """The frame that ``get_ohlcv_data`` returns: ``timestamp`` (ns, UTC), the five, ``quote_volume`` (or NaN)."""
         from chandlery.storage.intake.frames import candles_frame
 
-        return candles_frame(self.batch)
+        return candles_frame(self.batch).copy()
 
     def to_polars(self) -> Any:
         """A polars frame with the columns of ``to_arrow``. Raises ConfigurationError without polars."""

@@ -170,7 +170,7 @@ class PostgreSQLStorage:
         many = not (isinstance(symbol, str) and isinstance(interval, str))
         fields, span = fields_of(columns, many=many), span_of(start_date, end_date)
         series = self.all_stored_series(listed(symbol, "symbol"), listed(interval, "interval"))
-        return table_frame(self.reader.read(series, span, columns_for(fields)), fields)
+        return table_frame(self.reader.read(series, span, columns_for(fields), unit="ns"), fields)
 
     def get_candles(
         self, symbol: str, interval: str, start_date: Bound | None = None, end_date: Bound | None = None

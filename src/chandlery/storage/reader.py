@@ -17,7 +17,7 @@ from chandlery.domain.span import Span
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
 from chandlery.storage.arrow_link import ArrowLink
-from chandlery.storage.assembly import Assembly, Damaged
+from chandlery.storage.assembly import Assembly, Damaged, TimeUnit
 from chandlery.storage.blocks import Blocks
 from chandlery.storage.candle_table import CandleTable
 from chandlery.storage.catalog import Catalog
@@ -62,9 +62,12 @@ class Reader:
         """The stored candles that open in ``span``. Raises as ``read`` does."""
         return self.read([series], span).batch(0)
 
-    def read(self, wanted: Sequence[Series], span: Span, columns: Sequence[str] = COLUMNS) -> CandleTable:
+    def read(
+        self, wanted: Sequence[Series], span: Span, columns: Sequence[str] = COLUMNS, unit: TimeUnit = "ms"
+    ) -> CandleTable:
         """The stored candles of all series ``wanted`` (at least one) that open in ``span``; ``columns`` of COLUMNS.
 
+        Times that are not read as rows are made in ``unit``: a frame wants nanoseconds. The table says which they are.
         Raises DamagedDataError where a segment is damaged and has no rows, StorageError where an archived file cannot
         be had. Where retention has dropped candles, the log says so.
         """
@@ -72,7 +75,7 @@ class Reader:
         passed_over: set[Place] = set()
         began = time.perf_counter()
         while True:
-            assembly = Assembly(self._blocks, numbered, span, columns, frozenset(passed_over))
+            assembly = Assembly(self._blocks, numbered, span, columns, frozenset(passed_over), unit)
             self._link.in_snapshot(assembly.gather)
             try:
                 table = assembly.finish()

@@ -92,11 +92,24 @@ def columns_for(fields: Sequence[str]) -> tuple[str, ...]:
 
 def _frame_column(table: CandleTable, field: str) -> Any:
     if field == "timestamp":
+        times = table.rows["open_time"]
+        if times.type.unit == "ns":
+            return _in_utc(_own(times, np.dtype(np.int64)))
         return _times(open_times(table.rows))
     if field in _COLUMN_OF:
-        return table.rows[_COLUMN_OF[field]].to_numpy()
+        return _own(table.rows[_COLUMN_OF[field]], np.dtype(np.float64))
     names = [series.symbol if field == "symbol" else series.timeframe.name for series in table.series]
     return _repeated(names, np.diff(table.edges))
+
+
+def _own(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> Any:
+    """The values in memory that the holder of a frame may change: Arrow's own may not be, ours is handed over."""
+    if column.num_chunks == 1 and not column.null_count:
+        [chunk] = column.chunks
+        memory = chunk.buffers()[1]
+        if memory.is_mutable:
+            return np.frombuffer(memory, dtype)[chunk.offset : chunk.offset + len(chunk)]
+    return np.array(column.to_numpy().view(dtype))
 
 
 def aligned_frame(fine: CandleBatch, coarse: CandleBatch) -> pd.DataFrame:
@@ -121,9 +134,14 @@ def _repeated(values: list[str], counts: IntArray) -> pd.Categorical[str]:
 
 
 def _times(open_time: IntArray) -> pd.arrays.DatetimeArray:
+    """Milliseconds as times for a frame."""
+    return _in_utc(open_time * _NS_PER_MS)
+
+
+def _in_utc(nanoseconds: IntArray) -> pd.arrays.DatetimeArray:
     """Times for a frame; by way of an index they would be copied twice."""
     utc = pd.DatetimeTZDtype("ns", "UTC")
-    times: pd.arrays.DatetimeArray = pd.Series(open_time * _NS_PER_MS, dtype=utc, copy=False).array
+    times: pd.arrays.DatetimeArray = pd.Series(nanoseconds, dtype=utc, copy=False).array
     return times
 
 
