@@ -8,6 +8,7 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pa_parquet
@@ -349,3 +350,17 @@ def test_a_segment_that_is_no_more_when_its_turn_comes_is_left_to_the_next_run(
     Sealer(storage).unseal(steps[0].entry, steps[0].unit)
     assert keeper.run(steps[:1]).changed == 1
     assert identical(everything(storage), months)
+
+
+def test_a_file_that_is_set_aside_while_it_is_read_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In S3 a file can be opened and be gone before its first byte is read."""
+    file = str(tmp_path / "month.parquet")
+    archive_places.put(file + archive_places.ASIDE, b"candles")
+    opened = archive_places._opened
+
+    class Gone(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            raise OSError("AWS Error RESOURCE_NOT_FOUND during GetObject operation")
+
+    monkeypatch.setattr(archive_places, "_opened", lambda name: Gone() if name == file else opened(name))
+    assert archive_places.fetch(file, 100) == b"candles"

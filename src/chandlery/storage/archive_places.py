@@ -77,21 +77,22 @@ def rename(file: str, new: str) -> None:
 
 def fetch(file: str, at_most: int) -> bytes:
     """The bytes of a file, set aside or not, of which it has no more than ``at_most``. Raises StorageError."""
-    try:
-        with _opened_anyhow(file) as stream:
-            data: bytes = stream.read(at_most + 1)
-    except FileNotFoundError as error:
-        raise StorageError(f"{file} is not there.", hint=_next_step(file)) from error
-    except OSError as error:
-        raise StorageError(f"{file} cannot be read: {_reason(error)}", hint=_next_step(file)) from error
-    return data
+    # it may be set aside or shown again at any time, in S3 even between a look at it and the reading
+    for name in (file, file + ASIDE, file):
+        try:
+            with _opened(name) as stream:
+                data: bytes = stream.read(at_most + 1)
+                return data
+        except OSError as error:
+            if not _is_absent(error):
+                raise StorageError(f"{file} cannot be read: {_reason(error)}", hint=_next_step(file)) from error
+    raise StorageError(f"{file} is not there.", hint=_next_step(file))
 
 
-def _opened_anyhow(file: str) -> Any:
-    try:
-        return _opened(file)
-    except FileNotFoundError:
-        return _opened(file + ASIDE)
+def _is_absent(error: OSError) -> bool:
+    return isinstance(error, FileNotFoundError) or any(
+        code in str(error) for code in ("RESOURCE_NOT_FOUND", "NO_SUCH_KEY")
+    )
 
 
 def _opened(file: str) -> Any:
