@@ -4,8 +4,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-# many tests wait for a process or a clock, so thrice the cores are kept busy
-PYTEST_WORKERS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))
+# many tests wait for a process or a clock, so twice the cores are kept busy; with thrice it took longer
+PYTEST_WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))
 BENCH ?= --growth 10 --memory
 FUZZ ?= --cases 100000
 DRILL ?= --seeds 200 --outage 10 120 --day
