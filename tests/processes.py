@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from plain_json import assert_plain
@@ -90,6 +91,12 @@ class Shell:
     def start_script(self, name: str, *arguments: object, **variables: str) -> Running:
         """One of the programs in ``scripts``."""
         return self._start([str(REPOSITORY / "scripts" / name), *map(str, arguments)], variables)
+
+    def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From now on commands that are called in the tester's process find the folder and the variables."""
+        monkeypatch.chdir(self.folder)
+        for name, value in self.variables.items():
+            monkeypatch.setenv(name, value)
 
     def _start(self, arguments: list[str], variables: Mapping[str, str]) -> Running:
         process = subprocess.Popen(

@@ -42,9 +42,7 @@ Run = Callable[..., Said]
 @pytest.fixture
 def run(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in this process, for a process of its own takes most of a test's time."""
-    for name, value in shell.variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(shell.folder)
+    shell.stand_in(monkeypatch)
 
     def run(*arguments: str) -> Said:
         capsys.readouterr()

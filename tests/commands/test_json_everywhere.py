@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,11 +32,9 @@ HOLD_TIMES = {JANUARY, FEBRUARY, "show BTC-USDT -t 30m", "check", "status", "exp
 
 
 @pytest.fixture
-def run(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in this process, where retention has something to do, and gives what it wrote as JSON."""
-    monkeypatch.chdir(tmp_path)
-    for name, value in shell.variables.items():
-        monkeypatch.setenv(name, value)
+    shell.stand_in(monkeypatch)
     monkeypatch.setenv("CHANDLERY_RETENTION_ROWS", "30m=90d")
 
     def run(line: str) -> Any:

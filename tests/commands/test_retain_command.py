@@ -20,11 +20,9 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def run(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in this process and gives its output, of both kinds; it must end with the code expected."""
-    monkeypatch.chdir(tmp_path)
-    for name, value in shell.variables.items():
-        monkeypatch.setenv(name, value)
+    shell.stand_in(monkeypatch)
     monkeypatch.setenv("CHANDLERY_RETENTION_ROWS", "30m=90d")
     monkeypatch.setenv("CHANDLERY_RETENTION_SEGMENTS", "30m=26w")
 

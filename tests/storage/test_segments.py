@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-import os
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,10 +22,7 @@ from chandlery.errors import DamagedDataError
 from chandlery.storage import segment_files
 from chandlery.storage.segment_layout import Description
 from chandlery.storage.segments import Segment, SomePieces, decode, decode_into, encode
-from processes import REPOSITORY
-
-REAL = Path(os.environ.get("CHANDLERY_REAL_CANDLES") or REPOSITORY.parent / "shared" / "data")
-
+from real_candles import FOLDER, absence
 
 EVER = Span(0, 4_102_444_800_000)
 
@@ -129,9 +124,9 @@ def test_a_month_of_minutes_takes_less_than_twelve_bytes_a_candle() -> None:
     ("name", "interval"), [("okx_BTC-USDT-SWAP_1m_2026-01", "1m"), ("okx_DOGE-USDT-SWAP_5m_2022", "5m")]
 )
 def test_real_candles_take_less_than_twelve_bytes_each(name: str, interval: str) -> None:
-    path = REAL / f"{name}.parquet"
+    path = FOLDER / f"{name}.parquet"
     if not path.exists():
-        pytest.skip(f"no real candles in {REAL}; set CHANDLERY_REAL_CANDLES to the folder that has {path.name}")
+        pytest.skip(absence(path.name))
     table = pa_parquet.read_table(path)
     columns = {column.replace("open_time_ms", "open_time"): table[column].to_numpy() for column in table.column_names}
     batch = CandleBatch.of(series(interval=interval), {"quote_volume": np.full(len(table), np.nan), **columns})

@@ -81,7 +81,7 @@ def test_every_candle_of_both_tiers_is_read_once_and_in_order(
     assert len(table.batch(3)) == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be bound to a processor here")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds a program to one processor")
 def test_every_segment_is_decoded_where_there_is_one_processor(
     mixed: PostgreSQLStorage, sources: list[CandleBatch]
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chandlery.errors import DataValidationError
-from chandlery.storage.intake.frames import parse_bound
+from chandlery.storage.intake.bounds import parse_bound
 
 START = 1_704_067_200_000  # 2024-01-01
 HOUR = 3_600_000

@@ -75,16 +75,10 @@ def _wanted(
     symbols: list[str] | None, timeframes: list[str] | None, since: str | None, until: str | None, exchange: str | None
 ) -> Wanted:
     from chandlery.domain.timeframe import timeframe
-    from chandlery.errors import DataValidationError
     from chandlery.services.export_files import Wanted
-    from chandlery.storage.intake.frames import parse_bound
+    from chandlery.storage.asked import bounds_of
 
-    start = None if since is None else parse_bound(since, "start")
-    end = None if until is None else parse_bound(until, "end") + 1
-    if start is not None and end is not None and start >= end:
-        raise DataValidationError(
-            f"the start {since!r} is later than the end {until!r}.", hint="Swap them, or leave one out."
-        )
+    start, end = bounds_of(since, until)
     return Wanted(
         symbols=symbols or (),
         timeframes=[timeframe(name) for name in timeframes or ()],

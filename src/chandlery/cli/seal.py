@@ -92,14 +92,9 @@ def unseal(
     config: Config = None,
 ) -> None:
     """Keep sealed candles as rows again, proved to be the same; a month that is touched comes back whole."""
-    from chandlery.domain.span import Span
-    from chandlery.services.seal import EVER
-    from chandlery.storage.intake.bounds import parse_bound
+    from chandlery.storage.asked import span_of
 
-    span = Span(
-        EVER.start if since is None else parse_bound(since, "start"),
-        EVER.end if until is None else parse_bound(until, "end") + 1,
-    )
+    span = span_of(since, until)
     report = _run(lambda sealer, entry: sealer.unseal(entry, span), symbols, timeframe, config)
     if json:
         write_json(asdict(report))

@@ -54,7 +54,7 @@ def simulate(
 ) -> None:
     """Serve an exchange on this machine until Ctrl-C."""
     from chandlery.simulator import run_simulator
-    from chandlery.storage.intake.frames import parse_bound
+    from chandlery.storage.intake.bounds import parse_bound
 
     run_simulator(
         files=files or (),

@@ -33,13 +33,19 @@ def listed(names: object, what: str) -> list[Any]:
 
 def span_of(start_date: Bound | None, end_date: Bound | None) -> Span:
     """From the first instant of ``start_date`` to the last of ``end_date``. Raises DataValidationError."""
-    start = 0 if start_date is None else _parsed(start_date, "start")
-    end = _FAR_FUTURE_MS if end_date is None else _parsed(end_date, "end") + 1
-    if start >= end:
+    start, end = bounds_of(start_date, end_date)
+    return Span(start or 0, _FAR_FUTURE_MS if end is None else end)
+
+
+def bounds_of(start_date: object, end_date: object) -> tuple[UtcMs | None, UtcMs | None]:
+    """The same as two times, None where nothing was said. Raises DataValidationError."""
+    start = None if start_date is None else _parsed(start_date, "start")
+    end = None if end_date is None else _parsed(end_date, "end") + 1
+    if (start or 0) >= (_FAR_FUTURE_MS if end is None else end):
         raise DataValidationError(
             f"the start {start_date!r} is later than the end {end_date!r}.", hint="Swap them, or leave one out."
         )
-    return Span(start, end)
+    return start, end
 
 
 def fields_of(columns: Sequence[str] | None, *, many: bool) -> list[str]:
@@ -56,7 +62,7 @@ def fields_of(columns: Sequence[str] | None, *, many: bool) -> list[str]:
     return fields
 
 
-def _parsed(bound: Bound, side: Literal["start", "end"]) -> UtcMs:
+def _parsed(bound: object, side: Literal["start", "end"]) -> UtcMs:
     from chandlery.storage.intake.bounds import parse_bound
 
     return parse_bound(bound, side)

@@ -11,6 +11,7 @@ from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs, timeframe
 from chandlery.errors import DataNotFoundError, DataValidationError
 from chandlery.services.export_qlib.layout import Calendar, is_no_name
+from chandlery.storage.asked import bounds_of
 from chandlery.storage.coverage import LedgerEntry
 from chandlery.storage.postgres import PostgreSQLStorage
 
@@ -44,14 +45,7 @@ class Selection:
 
         Raises DataValidationError.
         """
-        from chandlery.storage.intake.bounds import parse_bound
-
-        start = None if since is None else parse_bound(since, "start")
-        end = None if until is None else parse_bound(until, "end") + 1
-        if start is not None and end is not None and start >= end:
-            raise DataValidationError(
-                f"the start {since!r} is later than the end {until!r}.", hint="Swap them, or leave one out."
-            )
+        start, end = bounds_of(since, until)
         bars = [timeframe(name) for name in timeframes]
         return cls(symbols=symbols, timeframes=bars, since=start, until=end, exchange=exchange)
 

@@ -19,7 +19,6 @@ from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.timeframe import IntArray
 from chandlery.errors import DataValidationError
 from chandlery.storage.candle_table import CandleTable, open_times
-from chandlery.storage.intake.bounds import parse_bound
 from chandlery.storage.intake.columns import PlainColumn, plain
 from chandlery.storage.intake.records import RecordRows, Refused, rows_from_records
 from chandlery.storage.intake.tables import SPELLINGS, FrameRows, frame_rows, raw_text, read_table, spelled
@@ -35,7 +34,6 @@ __all__ = [
     "candles_frame",
     "columns_for",
     "latest_frame",
-    "parse_bound",
     "rows_from_frame",
     "rows_from_records",
     "table_frame",
