@@ -12,7 +12,7 @@ from chandlery.domain.candle import CandleBatch
 from chandlery.domain.instrument import Series
 from chandlery.domain.timeframe import TIMEFRAMES
 from chandlery.storage.postgres import PostgreSQLStorage
-from chandlery.storage.segments import encode
+from chandlery.storage.segment_files import encode
 from chandlery.storage.sizes import sizes
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -61,7 +61,7 @@ def real_sizes() -> list[Size]:
     for what, (name, timeframe) in _REAL.items():
         if (_RECORDINGS / name).exists():
             batch = _recording(_RECORDINGS / name, timeframe)
-            found.append(Size(what=what, candles=len(batch), row=None, sealed=len(encode(batch).data) / len(batch)))
+            found.append(Size(what=what, candles=len(batch), row=None, sealed=len(encode(batch).file) / len(batch)))
     return found
 
 

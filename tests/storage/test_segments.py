@@ -20,8 +20,10 @@ from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, CandleBatch
 from chandlery.domain.span import Span
 from chandlery.errors import DamagedDataError
 from chandlery.storage import segment_files
-from chandlery.storage.segment_layout import Description
-from chandlery.storage.segments import Segment, SomePieces, decode, decode_into, encode
+from chandlery.storage.segment_files import encode
+from chandlery.storage.segment_reading import Share, decode, read_together
+from chandlery.storage.segments import Segment
+from chandlery.storage.tiers import with_bytes
 from real_candles import FOLDER, absence
 
 EVER = Span(0, 4_102_444_800_000)
@@ -42,7 +44,7 @@ def assert_comes_back(batch: CandleBatch) -> Segment:
 
 
 def kind_of(segment: Segment, column: str) -> pa.DataType:
-    return pa_parquet.read_schema(io.BytesIO(segment.data)).field(column).type
+    return pa_parquet.read_schema(io.BytesIO(segment.file)).field(column).type
 
 
 any_bits = st.integers(-(2**63), 2**63 - 1).map(lambda bits: np.int64(bits).view(np.float64))
@@ -98,7 +100,7 @@ def test_columns_can_be_chosen_and_are_decoded_into_given_memory() -> None:
     assert list(decode(segment, ["close"])) == ["close"]
     memory = np.zeros((2, 700))
     targets = {"low": memory[0, 100:600], "high": memory[1, 100:600]}
-    assert decode_into(segment, targets, Span(batch.open_time[0], batch.open_time[-1] + 1)) == 500
+    assert read_together([Share(segment, targets, EVER)]) == [500]
     assert np.array_equal(memory[0, 100:600], batch.low)
     assert np.array_equal(memory[1, 100:600], batch.high)
     assert not memory[:, :100].any()
@@ -107,7 +109,7 @@ def test_columns_can_be_chosen_and_are_decoded_into_given_memory() -> None:
 
 def test_any_tool_that_reads_parquet_reads_a_segment() -> None:
     batch = candles(series(), 50)
-    table = pa_parquet.read_table(io.BytesIO(encode(batch).data), page_checksum_verification=True)
+    table = pa_parquet.read_table(io.BytesIO(encode(batch).file), page_checksum_verification=True)
     assert table.column_names == list(COLUMNS)
     assert table.schema.field("open_time").type == pa.timestamp("ms", "UTC")
     assert [float(value) for value in table["close"].to_pylist()] == batch.close.tolist()
@@ -117,7 +119,7 @@ def test_a_month_of_minutes_takes_less_than_twelve_bytes_a_candle() -> None:
     batch = candles(series(), 44_640)
     rounded = {name: np.round(getattr(batch, name), 2) for name in ("high", "low", "quote_volume")}
     batch = CandleBatch.of(series(), {**batch.columns(), **rounded})
-    assert len(encode(batch).data) < 12 * len(batch)
+    assert len(encode(batch).file) < 12 * len(batch)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_real_candles_take_less_than_twelve_bytes_each(name: str, interval: str)
     columns = {column.replace("open_time_ms", "open_time"): table[column].to_numpy() for column in table.column_names}
     batch = CandleBatch.of(series(interval=interval), {"quote_volume": np.full(len(table), np.nan), **columns})
     segment = assert_comes_back(batch)
-    assert len(segment.data) < 12 * len(batch)
+    assert len(segment.file) < 12 * len(batch)
     assert all(pa.types.is_decimal(kind_of(segment, column)) for column in VALUE_COLUMNS)
 
 
@@ -139,14 +141,16 @@ def test_ten_thousand_flipped_bits_are_all_noticed() -> None:
     segment = encode(candles(series(), 300))
     chance = random.Random(7)
     for _ in range(10_000):
-        data = bytearray(segment.data)
+        data = bytearray(segment.file)
         bit = chance.randrange(len(data) * 8)
         data[bit // 8] ^= 1 << bit % 8
         with pytest.raises(DamagedDataError, match="checksum"):
-            decode(dataclasses.replace(segment, data=bytes(data)))
+            decode(dataclasses.replace(segment, runs=[(segment.all_pieces, bytes(data))]))
 
 
-@pytest.mark.parametrize("change", [{"rows": 299}, {"checksum": 1}, {"data": b""}, {"data": b"PAR1"}])
+@pytest.mark.parametrize(
+    "change", [{"rows": 299}, {"checksum": 1}, {"runs": [(range(8), b"")]}, {"runs": [(range(8), b"PAR1")]}]
+)
 def test_a_segment_that_is_not_as_described_is_refused(change: dict[str, Any]) -> None:
     segment = encode(candles(series(), 300))
     with pytest.raises(DamagedDataError):
@@ -157,7 +161,7 @@ def test_some_columns_are_read_from_their_pieces_alone() -> None:
     batch = candles(series(), 500).take(np.arange(500) != 7)
     whole = encode(batch)
     assert whole.bounds[0] == 0
-    assert whole.bounds[-1] == len(whole.data)
+    assert whole.bounds[-1] == len(whole.file)
     some = pieces(whole, ["close", "open_time"], EVER)
     for name, column in decode(some, ["close", "open_time"]).items():
         assert np.array_equal(column, getattr(batch, name))
@@ -181,7 +185,7 @@ def test_any_span_is_read_from_the_pieces_that_it_touches(
     room = segment.most_rows_in(span)
     assert room == len(expected) or hole
     targets = {name: np.empty(room, getattr(batch, name).dtype) for name in columns}
-    assert decode_into(pieces(segment, columns, span), targets, span) == len(expected)
+    assert read_together([Share(pieces(segment, columns, span), targets, span)]) == [len(expected)]
     for name, column in targets.items():
         assert np.array_equal(column[: len(expected)].view(np.int64), getattr(expected, name).view(np.int64)), name
 
@@ -190,7 +194,7 @@ def test_a_short_span_takes_a_fraction_of_its_month() -> None:
     batch, segment = sealed(44_640, hole=False)
     day = Span(int(batch.open_time[0]), int(batch.open_time[1_440]))
     fetched = sum(segment.bounds[run.stop] - segment.bounds[run.start] for run in segment.pieces_of(COLUMNS, day))
-    assert fetched < len(segment.data) / 5
+    assert fetched < len(segment.file) / 5
 
 
 def test_a_segment_of_one_group_as_it_was_written_before_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +204,7 @@ def test_a_segment_of_one_group_as_it_was_written_before_is_read(monkeypatch: py
     assert len(segment.checksums) == len(COLUMNS) + 1
     span = Span(int(batch.open_time[9_000]), int(batch.open_time[9_100]))
     targets = {"close": np.empty(100)}
-    assert decode_into(pieces(segment, ["close"], span), targets, span) == 100
+    assert read_together([Share(pieces(segment, ["close"], span), targets, span)]) == [100]
     assert np.array_equal(targets["close"], batch.close[9_000:9_100])
 
 
@@ -218,14 +222,54 @@ def test_flipped_bits_in_pieces_are_all_noticed() -> None:
 
 
 @functools.cache
+def of_any_kind() -> list[tuple[CandleBatch, Segment]]:
+    """Segments of which no two are stored alike: other scales, groups, lengths of bars; holes, doubles, null."""
+    plain = candles(series(), 500)
+    coarse = candles(series(), 300, seed=1)
+    rounded = {name: np.floor(getattr(coarse, name)) for name in ("open", "close")}
+    unknown = np.where(np.arange(400) % 3 == 0, np.nan, 1.25)
+    batches = [
+        plain,
+        CandleBatch.of(series(), {**coarse.columns(), **rounded}),
+        candles(series(), 8_000, seed=2),
+        candles(series(), 200, seed=3).take(np.arange(200) != 9),
+        holding([1.5, -0.0, 2.5]),
+        holding(np.full(400, 0.125), quote_volume=unknown),
+        candles(series(interval="1M"), 30, seed=4),
+    ]
+    return [(batch, encode(batch)) for batch in batches]
+
+
+@settings(max_examples=100)
+@given(
+    st.data(),
+    st.lists(st.integers(0, 6), min_size=1, max_size=8),
+    st.sets(st.sampled_from(COLUMNS), min_size=1).map(sorted),
+)
+def test_what_is_read_together_is_what_is_read_alone(data: st.DataObject, which: list[int], columns: list[str]) -> None:
+    shares, expected = [], []
+    for batch, segment in (of_any_kind()[number] for number in which):
+        times = batch.open_time
+        first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(batch) - 1)] * 2)))
+        span = Span(int(times[first]), int(times[last]) + data.draw(st.integers(1, 90_000)))
+        expected.append(batch.take((times >= span.start) & (times < span.end)))
+        targets = {name: np.empty(segment.most_rows_in(span), getattr(batch, name).dtype) for name in columns}
+        whole = data.draw(st.booleans())
+        shares.append(Share(segment if whole else pieces(segment, columns, span), targets, span))
+    assert read_together(shares) == list(map(len, expected))
+    for share, batch in zip(shares, expected, strict=True):
+        for name, column in share.targets.items():
+            assert np.array_equal(column[: len(batch)].view(np.int64), getattr(batch, name).view(np.int64)), name
+
+
+@functools.cache
 def sealed(count: int, hole: bool) -> tuple[CandleBatch, Segment]:
     batch = candles(series(), count)
     batch = batch.take(np.arange(count) % 17 != 3) if hole else batch
     return batch, encode(batch)
 
 
-def pieces(segment: Segment, columns: list[str], span: Span) -> SomePieces:
-    about = {field.name: getattr(segment, field.name) for field in dataclasses.fields(Description)}
+def pieces(segment: Segment, columns: list[str], span: Span) -> Segment:
     runs = segment.pieces_of(columns, span)
-    bytes_of = [(run, segment.data[segment.bounds[run.start] : segment.bounds[run.stop]]) for run in runs]
-    return SomePieces(**about, runs=bytes_of)
+    bytes_of = [(run, segment.file[segment.bounds[run.start] : segment.bounds[run.stop]]) for run in runs]
+    return with_bytes(segment, bytes_of)

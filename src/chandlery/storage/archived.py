@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -20,8 +19,8 @@ from chandlery.errors import DamagedDataError
 from chandlery.storage import archive_places
 from chandlery.storage.partitions import table_name
 from chandlery.storage.pgtime import to_datetime
-from chandlery.storage.segment_files import Bytes, Column
-from chandlery.storage.segments import Held
+from chandlery.storage.segment_layout import Description, rows_between
+from chandlery.storage.segments import Column, Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,27 +46,32 @@ class ArchiveFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArchivedSegment(Held):
-    """A sealed span whose bytes are in a file alone; ``data`` is the file once it was fetched."""
+class ArchivedSegment(Description):
+    """A sealed span whose bytes are in a file alone."""
 
     file: ArchiveFile
-    data: bytes | None = None
 
-    def checked(self) -> bytes:
-        """The file. Raises as ``ArchiveFile.fetched`` does."""
-        return self.file.fetched() if self.data is None else self.data
+    def read_into(self, targets: Columns, span: Span) -> int:
+        """Begin ``targets``, arrays by the names of columns, with the candles that open in ``span``; returns how many.
 
-    def read_into(self, data: Bytes, targets: Mapping[str, Column], rows: range) -> None:
-        """Fill ``targets`` with the columns of the same names. Raises ValueError if there are not as many candles."""
+        Each has room for ``most_rows_in(span)``. Raises DamagedDataError, and StorageError if the file cannot be had.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pa_parquet
 
-        fields = [_FIELD_OF[name] for name in targets]
-        table = pa_parquet.read_table(pa.BufferReader(data), columns=fields, use_threads=False)
-        if table.num_rows != self.rows:
-            raise ValueError(f"{table.num_rows:,} candles, not {self.rows:,}")
-        for name, target in targets.items():
-            target[:] = _column(table, name)[rows.start : rows.stop]
+        data = self.file.fetched()
+        try:
+            table = pa_parquet.read_table(
+                pa.BufferReader(data), columns=[_FIELD_OF[name] for name in {*targets, "open_time"}], use_threads=False
+            )
+            if table.num_rows != self.rows:
+                raise ValueError(f"{table.num_rows:,} candles, not {self.rows:,}")
+            rows = rows_between(_column(table, "open_time"), span)
+            for name, target in targets.items():
+                target[: len(rows)] = _column(table, name)[rows.start : rows.stop]
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DamagedDataError(f"{self.file.name} is not as its description says: {error}") from error
+        return len(rows)
 
 
 def folder_of(place: str, series: Series) -> str:

@@ -7,7 +7,7 @@ columns that are handed out. Archived files are fetched when the database is not
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Literal
@@ -21,17 +21,22 @@ from chandlery.storage.archived import ArchivedSegment
 from chandlery.storage.arrow_link import Statements
 from chandlery.storage.blocks import Blocks
 from chandlery.storage.candle_table import PER_MS, CandleTable, open_times
-from chandlery.storage.segment_files import Column
-from chandlery.storage.segments import Held, decode_into
+from chandlery.storage.segment_reading import Share, read_together
+from chandlery.storage.segments import Columns, Segment
 from chandlery.storage.tiers import Numbered, Place, SegmentPart, fetch_segments, find_parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Columns = Mapping[str, Column]
+Counts = Mapping[int, int]
+"""How many candles some parts have, by their numbers."""
+Arrived = tuple[int, SegmentPart, Segment]
+"""The number of a part, the part, and the bytes of it."""
 TimeUnit = Literal["ms", "ns"]
 
 _FILES_AT_ONCE = 16
+_VALUES_AT_ONCE = 500_000
+"""Fewer cost a tenth more to decode; of more nobody can do anything while the last are on their way."""
 
 
 class Damaged(Exception):
@@ -67,13 +72,14 @@ class Assembly:
         self._parts: list[SegmentPart | pa.Table] = []
         self._memory: Columns = {}
         self._rooms: list[Columns] = []
-        self._filled: dict[int, Future[int]] = {}
+        self._jobs: list[Future[Counts]] = []
 
     def gather(self, statements: Statements) -> None:
         """Take what the database has. May be repeated; what is damaged shows in ``finish``."""
         parts = find_parts(statements, self._wanted, self._span, self._columns, self._passed_over)
         self._sizes = list(map(len, parts))
         self._parts = list(chain.from_iterable(parts))
+        self._jobs = []
         if self.segments:
             edges = np.cumsum([0, *(_most_rows(part, self._span) for part in self._parts)]).tolist()
             self._memory = _named(self._columns, self._blocks.lend(len(self._columns), edges[-1]))
@@ -91,7 +97,8 @@ class Assembly:
             return CandleTable.joined(series, [pa.concat_tables(self._parts[i:j]) for i, j in pairwise(of_each)])
         with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
             self._fill_from_files(threads)
-        counts = [self._filled[number].result() for number in range(len(self._parts))]
+        filled = _joined(job.result() for job in self._jobs)
+        counts = [filled[number] for number in range(len(self._parts))]
         edges = np.cumsum([0, *counts], dtype=np.int64)[np.cumsum([0, *self._sizes])]
         return CandleTable(
             series=tuple(series), edges=edges, rows=pa.table(_as_arrow(self._closed_up(counts), self._unit))
@@ -108,23 +115,61 @@ class Assembly:
         return len(self._parts) - self.segments
 
     def _fill_from_database(self, threads: ThreadPoolExecutor, statements: Statements) -> None:
-        parts: dict[int, SegmentPart] = {}
+        sealed: list[tuple[int, SegmentPart]] = []
         for number, part in enumerate(self._parts):
             if not isinstance(part, SegmentPart):
-                self._filled[number] = threads.submit(_copy, part, self._rooms[number], self._unit)
+                self._jobs.append(threads.submit(self._copy, number, part))
             elif not isinstance(part.segment, ArchivedSegment):
-                parts[number] = part
-        segments = fetch_segments(statements, list(parts.values()), self._span, self._columns)
-        for (number, part), segment in zip(parts.items(), segments, strict=True):
-            self._filled[number] = self._decoded(threads, part, segment, number)
+                sealed.append((number, part))
+        segments = fetch_segments(statements, [part for _, part in sealed], self._span, self._columns)
+        arriving = ((number, part, segment) for (number, part), segment in zip(sealed, segments, strict=True))
+        for lot in self._lots(arriving):
+            self._jobs.append(threads.submit(self._decode, lot))
+
+    def _lots(self, arriving: Iterable[Arrived]) -> Iterator[list[Arrived]]:
+        """As many neighbours together as are worth a job."""
+        lot: list[Arrived] = []
+        values = 0
+        for one in arriving:
+            lot.append(one)
+            values += one[2].most_rows_in(self._span) * len(self._columns)
+            if values >= _VALUES_AT_ONCE:
+                yield lot
+                lot, values = [], 0
+        if lot:
+            yield lot
 
     def _fill_from_files(self, threads: ThreadPoolExecutor) -> None:
         for number, part in enumerate(self._parts):
             if isinstance(part, SegmentPart) and isinstance(part.segment, ArchivedSegment):
-                self._filled[number] = self._decoded(threads, part, part.segment, number)
+                self._jobs.append(threads.submit(self._read_file, number, part, part.segment))
 
-    def _decoded(self, threads: ThreadPoolExecutor, part: SegmentPart, segment: Held, number: int) -> Future[int]:
-        return threads.submit(_decode, part, segment, self._span, self._rooms[number], self._unit)
+    def _copy(self, number: int, rows: pa.Table) -> Counts:
+        for name, target in self._rooms[number].items():
+            target[:] = open_times(rows) if name == "open_time" else rows[name].to_numpy()
+        return self._in_unit({number: len(rows)})
+
+    def _decode(self, lot: Sequence[Arrived]) -> Counts:
+        try:
+            counts = read_together([Share(segment, self._rooms[number], self._span) for number, _, segment in lot])
+        except DamagedDataError as error:
+            if len(lot) == 1:
+                raise Damaged(lot[0][1], error) from error
+            return _joined(self._decode([one]) for one in lot)  # one of them is it
+        return self._in_unit({number: count for (number, _, _), count in zip(lot, counts, strict=True)})
+
+    def _read_file(self, number: int, part: SegmentPart, segment: ArchivedSegment) -> Counts:
+        try:
+            return self._in_unit({number: segment.read_into(self._rooms[number], self._span)})
+        except DamagedDataError as error:
+            raise Damaged(part, error) from error
+
+    def _in_unit(self, counts: Counts) -> Counts:
+        """Turn the times that were filled in from milliseconds to the unit while they are in the processor's cache."""
+        if self._unit != "ms" and "open_time" in self._columns:
+            for number, count in counts.items():
+                self._rooms[number]["open_time"][:count] *= PER_MS[self._unit]
+        return counts
 
     def _closed_up(self, counts: Sequence[int]) -> Columns:
         """The columns without what was left free where the times alone could tell how many candles there are."""
@@ -136,30 +181,12 @@ class Assembly:
         }
 
 
+def _joined(counts: Iterable[Counts]) -> Counts:
+    return {number: count for some in counts for number, count in some.items()}
+
+
 def _most_rows(part: SegmentPart | pa.Table, span: Span) -> int:
     return part.segment.most_rows_in(span) if isinstance(part, SegmentPart) else len(part)
-
-
-def _copy(rows: pa.Table, targets: Columns, unit: TimeUnit) -> int:
-    for name, target in targets.items():
-        target[:] = open_times(rows) if name == "open_time" else rows[name].to_numpy()
-    _scale_times(targets, len(rows), unit)
-    return len(rows)
-
-
-def _decode(part: SegmentPart, segment: Held, span: Span, targets: Columns, unit: TimeUnit) -> int:
-    try:
-        count = decode_into(segment, targets, span)
-    except DamagedDataError as error:
-        raise Damaged(part, error) from error
-    _scale_times(targets, count, unit)
-    return count
-
-
-def _scale_times(targets: Columns, count: int, unit: TimeUnit) -> None:
-    """From milliseconds to ``unit``, while they are still in the processor's cache."""
-    if unit != "ms" and "open_time" in targets:
-        targets["open_time"][:count] *= PER_MS[unit]
 
 
 def _named(columns: Sequence[str], block: FloatArray) -> Columns:

@@ -20,14 +20,16 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import DAY_MS, HOUR_MS, IntArray, Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
+from chandlery.storage.archived import ArchivedSegment
 from chandlery.storage.copy_binary import candle_stream, candles_from
 from chandlery.storage.coverage import lock_key
 from chandlery.storage.derivation import lock_series, made_of, uncover
 from chandlery.storage.partitions import calendar_periods, partition_values, partitions_of, table_of
 from chandlery.storage.pgtime import to_datetime, to_ms, to_multirange
-from chandlery.storage.segments import decode, encode
+from chandlery.storage.segment_files import encode
+from chandlery.storage.segment_reading import decode
 from chandlery.storage.sql import query
-from chandlery.storage.tiers import described, held
+from chandlery.storage.tiers import described, with_bytes
 
 
 def sealing_units(timeframe: Timeframe, span: Span) -> list[Span]:
@@ -97,8 +99,10 @@ class SealedSeries:
         if row is None:
             return None
         segment = described(self.series, row)
+        if not isinstance(segment, ArchivedSegment):
+            segment = with_bytes(segment, [(segment.all_pieces, row["data"])])
         try:
-            return CandleBatch.of(self.series, decode(held(segment, [(segment.all_pieces, row["data"])])))
+            return CandleBatch.of(self.series, decode(segment))
         except (DamagedDataError, ValueError) as error:
             raise damaged(self.series, unit, str(error)) from error
 
@@ -121,10 +125,10 @@ class SealedSeries:
             "checksum": segment.checksum,
             "bounds": list(segment.bounds),
             "checksums": list(segment.checksums),
-            "data": segment.data,
+            "data": segment.file,
         }
         self.connection.cursor(binary=True).execute(query("add_segment"), values)
-        return len(segment.data)
+        return len(segment.file)
 
     def seal_alone(self, unit: Span, candles: CandleBatch) -> None:
         """Add the segment of ``unit``, of which there are no rows."""

@@ -11,23 +11,19 @@ Any tool that reads Parquet reads these files: timestamps in milliseconds, and d
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
+from isal.isal_zlib import crc32
 
-from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, BoolArray, CandleBatch, FloatArray
+from chandlery.domain.candle import VALUE_COLUMNS, BoolArray, CandleBatch, FloatArray
 from chandlery.domain.timeframe import IntArray
-from chandlery.storage.segment_layout import Description
+from chandlery.storage.segment_reading import decode
+from chandlery.storage.segments import Segment
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pa_parquet
-
-Bytes = bytes | bytearray | memoryview
-"""Or what else has a buffer, such as those of Arrow."""
-Column = np.ndarray[Any, Any]
-"""Milliseconds (int64) for ``open_time``, doubles for all others."""
 
 _MOST_IN_GROUP = 7_440
 """A sixth of the longest month of minutes: no less is decoded, however short the wanted span is."""
@@ -38,61 +34,28 @@ _SAMPLE = 64
 _NAN_BITS = np.array([np.nan]).view(np.int64)[0]
 
 
-def read_columns(segment: Description, data: Bytes, targets: Mapping[str, Column], rows: range) -> None:
-    """Fill ``targets`` with ``rows`` of a file, at least one. Raises ValueError, or what Arrow raises."""
-    import pyarrow as pa
-    import pyarrow.parquet as pa_parquet
-
-    names = [name for name in targets if name != "open_time" or not segment.unbroken]
-    with pa_parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False) as file:
-        if (file.metadata.num_rows, file.num_row_groups) != (segment.rows, segment.groups):
-            raise ValueError(
-                f"{file.metadata.num_rows:,} candles in {file.num_row_groups} groups, not {segment.rows:,}"
-            )
-        for name in names:  # one after another, so that each is still in the processor's cache
-            start, column = _read_column(segment, file, name, rows)
-            _fill(targets[name], column.slice(rows.start - start, len(rows)))
-    if "open_time" in targets and segment.step_ms is not None and segment.unbroken:
-        times = range(segment.first, segment.last + 1, segment.step_ms)[rows.start : rows.stop]
-        targets["open_time"][:] = np.arange(times.start, times.stop, times.step)
-
-
-def _read_column(
-    segment: Description, file: pa_parquet.ParquetFile, name: str, rows: range
-) -> tuple[int, pa.ChunkedArray]:
-    """The groups of a column that hold ``rows``, and the row with which they begin."""
-    groups, number = segment.groups_of(rows), COLUMNS.index(name)
-    if len(groups) == segment.groups:
-        return 0, file.reader.read_column(number)  # a tenth faster than the other way
-    table = file.reader.read_row_groups(list(groups), column_indices=[number], use_threads=False)
-    return groups.start * segment.rows_of_group, table.column(0)
+def encode(batch: CandleBatch) -> Segment:
+    """The candles of ``batch``, at least one, as a segment that is proved to give them back to the last bit."""
+    data = _file(batch)
+    bounds = _bounds(data)
+    checksums = tuple(crc32(data[start:end]) for start, end in pairwise(bounds))
+    segment = Segment(
+        rows=len(batch),
+        first=int(batch.open_time[0]),
+        last=int(batch.open_time[-1]),
+        step_ms=batch.series.timeframe.step_ms,
+        bounds=bounds,
+        checksums=checksums,
+        checksum=crc32(data),
+        runs=[(range(len(checksums)), data)],
+    )
+    for name, column in decode(segment).items():
+        if not np.array_equal(column.view(np.int64), getattr(batch, name).view(np.int64)):
+            raise AssertionError(f"the column {name} does not come back from its segment as it was")
+    return segment
 
 
-def _fill(target: Column, column: pa.ChunkedArray) -> None:
-    """Copy one column out of Arrow's memory, decimals as doubles and null as NaN."""
-    import pyarrow as pa
-
-    start = 0
-    for chunk in column.chunks:
-        part = target[start : start + len(chunk)]
-        if pa.types.is_decimal(chunk.type):
-            # division gives the double nearest to the decimal; a product with 0.1 would not
-            np.divide(_whole_numbers(chunk), _POWERS[chunk.type.scale], out=part)
-            if chunk.null_count:
-                part[chunk.is_null().to_numpy(zero_copy_only=False)] = np.nan
-        else:
-            part[:] = chunk.view(pa.int64()).to_numpy().view(part.dtype)
-        start += len(chunk)
-
-
-def _whole_numbers(decimals: pa.Array) -> IntArray:
-    """A view of the lowest 64 bits of each decimal, which hold all 18 digits, whatever Arrow's width is."""
-    width = decimals.type.byte_width // 8
-    numbers = np.frombuffer(decimals.buffers()[1], np.int64)
-    return numbers[decimals.offset * width : (decimals.offset + len(decimals)) * width : width]
-
-
-def write_file(batch: CandleBatch) -> bytes:
+def _file(batch: CandleBatch) -> bytes:
     """The candles of ``batch``, at least one, as a file."""
     import pyarrow as pa
     import pyarrow.parquet as pa_parquet
@@ -121,7 +84,7 @@ def write_file(batch: CandleBatch) -> bytes:
     return file.getvalue()
 
 
-def bounds_of(file: bytes) -> tuple[int, ...]:
+def _bounds(file: bytes) -> tuple[int, ...]:
     """Where the pieces of a file begin and end; its first four bytes belong to the first column."""
     import pyarrow.parquet as pa_parquet
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from chandlery.domain.candle import COLUMNS
 from chandlery.domain.span import Span
-from chandlery.domain.timeframe import UtcMs
+from chandlery.domain.timeframe import IntArray, UtcMs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,11 @@ class Description:
         """How many candles open in ``span``, or more if that is not known."""
         rows = self.rows_in(span)
         return self.rows if rows is None else len(rows)
+
+
+def rows_between(times: IntArray, span: Span) -> range:
+    """Which of ascending ``times`` lie in ``span``."""
+    return range(*np.searchsorted(times, [span.start, span.end]).tolist())
 
 
 def _runs(numbers: Sequence[int]) -> list[range]:

@@ -20,9 +20,8 @@ from chandlery.storage.archived import ArchivedSegment, ArchiveFile
 from chandlery.storage.arrow_link import Statements
 from chandlery.storage.partitions import table_of
 from chandlery.storage.pgtime import to_datetime, to_ms
-from chandlery.storage.segment_files import Bytes
 from chandlery.storage.segment_layout import Description
-from chandlery.storage.segments import Held, Segment, SomePieces
+from chandlery.storage.segments import Bytes, Segment
 from chandlery.storage.sql import query
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def find_parts(
 
 def fetch_segments(
     statements: Statements, parts: Sequence[SegmentPart], span: Span, columns: Sequence[str]
-) -> Iterator[Held]:
+) -> Iterator[Segment]:
     """The segments of ``parts``, none of them archived, with the bytes that ``columns`` in ``span`` take, in order."""
     if not parts:
         return
@@ -76,17 +75,13 @@ def fetch_segments(
     batches = statements.batches(_bytes_statement(parts, runs), _BYTES_AT_ONCE)
     data = (value.as_buffer() for batch in batches for value in batch.column(0))
     for part, of_part in zip(parts, runs, strict=True):
-        yield held(part.segment, list(zip(of_part, islice(data, len(of_part)), strict=True)))
+        yield with_bytes(part.segment, list(zip(of_part, islice(data, len(of_part)), strict=True)))
 
 
-def held(segment: Description, data: Sequence[tuple[range, Bytes]]) -> Held:
-    """``segment`` with runs of its pieces. An archived one needs none of them."""
-    if isinstance(segment, ArchivedSegment):
-        return segment
+def with_bytes(segment: Description, runs: Sequence[tuple[range, Bytes]]) -> Segment:
+    """``segment`` with runs of its pieces."""
     about: dict[str, Any] = {field.name: getattr(segment, field.name) for field in fields(Description)}
-    if data[0][0] == segment.all_pieces:
-        return Segment(**about, data=data[0][1])
-    return SomePieces(**about, runs=data)
+    return Segment(**about, runs=runs)
 
 
 def _bytes_statement(parts: Sequence[SegmentPart], runs: Sequence[Sequence[range]]) -> str:
@@ -147,7 +142,7 @@ def _lists(column: pa.ChunkedArray) -> list[list[int]]:
     return [values[start:end] for values, ends in chunks for start, end in pairwise(ends)]
 
 
-def described(series: Series, row: Mapping[str, Any]) -> Description:
+def described(series: Series, row: Mapping[str, Any]) -> Description | ArchivedSegment:
     """The segment of which ``row`` has all columns but the bytes; with the file itself where it is archived."""
     about: dict[str, Any] = {
         "rows": row["candles"],
