@@ -58,7 +58,8 @@ def read_together(shares: Sequence[Share]) -> list[int]:
         parts = [_Part(share, pieces) for share, pieces in zip(shares, checked, strict=True)]
         stored = sorted((part for part in parts if part.count), key=attrgetter("stored"))
         for columns, alike in groupby(stored, attrgetter("stored")):
-            _read_alike(columns, [*alike])
+            if columns:  # the times may be all that is wanted, and known
+                _read_alike(columns, [*alike])
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedDataError(f"a segment is not as its description says: {error}") from error
     return [part.finish() for part in parts]

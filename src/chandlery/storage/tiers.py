@@ -19,7 +19,7 @@ from chandlery.domain.span import Span, Spans
 from chandlery.storage.archived import ArchivedSegment, ArchiveFile
 from chandlery.storage.arrow_link import Statements
 from chandlery.storage.partitions import table_of
-from chandlery.storage.pgtime import to_datetime, to_ms
+from chandlery.storage.pgtime import to_datetime
 from chandlery.storage.segment_layout import Description
 from chandlery.storage.segments import Bytes, Segment
 from chandlery.storage.sql import query
@@ -122,7 +122,7 @@ def _sealed(statements: Statements, wanted: Sequence[Numbered], span: Span) -> l
         part = SegmentPart(
             instrument_id=row["instrument_id"],
             series=series,
-            unit=Span(to_ms(row["starts_at"]), to_ms(row["ends_at"])),
+            unit=Span(row["start_ms"], row["end_ms"]),
             rows_kept=row["rows_kept"],
             segment=described(series, row),
         )
@@ -143,11 +143,11 @@ def _lists(column: pa.ChunkedArray) -> list[list[int]]:
 
 
 def described(series: Series, row: Mapping[str, Any]) -> Description | ArchivedSegment:
-    """The segment of which ``row`` has all columns but the bytes; with the file itself where it is archived."""
+    """The segment of which ``row`` has all columns but the bytes."""
     about: dict[str, Any] = {
         "rows": row["candles"],
-        "first": to_ms(row["first_open_time"]),
-        "last": to_ms(row["last_open_time"]),
+        "first": row["first_ms"],
+        "last": row["last_ms"],
         "step_ms": series.timeframe.step_ms,
         "bounds": tuple(row["bounds"]),
         "checksums": tuple(row["checksums"]),

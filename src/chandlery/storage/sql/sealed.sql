@@ -42,7 +42,9 @@ SELECT wanted.number, starts_at, ends_at
  WHERE starts_at < %(end)s AND ends_at > %(start)s
 
 -- name: read_segment
-SELECT candles, first_open_time, last_open_time, bounds, checksums, checksum, data,
+-- Times in milliseconds, as the candles in it have them.
+SELECT candles, (extract(epoch FROM first_open_time) * 1000)::bigint AS first_ms,
+       (extract(epoch FROM last_open_time) * 1000)::bigint AS last_ms, bounds, checksums, checksum, data,
        data IS NULL AS archived, archive_file, archive_bytes, archive_sha256
   FROM chandlery.sealed
  WHERE instrument_id = %(instrument_id)s AND timeframe = %(timeframe)s AND starts_at = %(start)s
@@ -84,8 +86,13 @@ UPDATE chandlery.coverage
 
 -- name: segments
 -- For the Arrow reader: what is known of the segments of several series in [start, end), series by series, in order.
-SELECT wanted.number, instrument_id, starts_at, ends_at, first_open_time, last_open_time, candles, bounds, checksums,
-       checksum, rows_kept, data IS NULL AS archived, archive_file, archive_bytes, archive_sha256
+-- Times in milliseconds: Python takes longer to take thirty rows of times apart than the server does for all of this.
+SELECT wanted.number, instrument_id, rows_kept, candles, bounds, checksums, checksum,
+       (extract(epoch FROM starts_at) * 1000)::bigint AS start_ms,
+       (extract(epoch FROM ends_at) * 1000)::bigint AS end_ms,
+       (extract(epoch FROM first_open_time) * 1000)::bigint AS first_ms,
+       (extract(epoch FROM last_open_time) * 1000)::bigint AS last_ms,
+       data IS NULL AS archived, archive_file, archive_bytes, archive_sha256
   FROM unnest({instruments}::integer[], {timeframes}::text[]) WITH ORDINALITY
            AS wanted (instrument_id, timeframe, number)
   JOIN chandlery.sealed USING (instrument_id, timeframe)
