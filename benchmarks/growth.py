@@ -63,7 +63,8 @@ def growth(storage: PostgreSQLStorage, *, millions: float, minutes: float) -> li
     found: list[Growth] = []
     for _ in store.grow() if wanted else ():
         late = time.monotonic() > deadline
-        store.settle_before(wanted[len(found)])
+        if not late:
+            store.settle_before(wanted[len(found)])
         if late or store.candles >= wanted[len(found)]:
             found.append(store.measured())
         if late or len(found) == len(wanted):
@@ -103,7 +104,8 @@ class _Store:
 
     def settle_before(self, size: int) -> None:
         """Once, when the last steps to ``size`` begin: have the server catch up, and measure from then on."""
-        if self._settled_before < size <= self.candles + _LAST_STEPS * _STEP:
+        begin = size - _LAST_STEPS * _STEP
+        if self._settled_before < size and 0 < begin <= self.candles:
             self._settled_before = size
             self._seal()
             self._settle()

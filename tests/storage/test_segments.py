@@ -14,6 +14,7 @@ import pyarrow.parquet as pa_parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from isal.isal_zlib import crc32
 
 from candles import candles, series
 from chandlery.domain.candle import COLUMNS, VALUE_COLUMNS, CandleBatch
@@ -21,7 +22,7 @@ from chandlery.domain.span import Span
 from chandlery.errors import DamagedDataError
 from chandlery.storage import segment_files
 from chandlery.storage.segment_files import encode
-from chandlery.storage.segment_reading import Share, decode, read_together
+from chandlery.storage.segment_reading import POWERS, Share, bounds_in, decode, read_together
 from chandlery.storage.segments import Segment
 from chandlery.storage.tiers import with_bytes
 from real_candles import FOLDER, absence
@@ -155,6 +156,36 @@ def test_a_segment_that_is_not_as_described_is_refused(change: dict[str, Any]) -
     segment = encode(candles(series(), 300))
     with pytest.raises(DamagedDataError):
         decode(dataclasses.replace(segment, **change), ["close"])
+
+
+def test_pieces_that_are_not_where_the_footer_says_are_refused() -> None:
+    """The bounds stand in the database, and no checksum of the file proves them."""
+    segment = encode(candles(series(), 300))
+    moved = (segment.bounds[0], *(bound + 1 for bound in segment.bounds[1:-2]), *segment.bounds[-2:])
+    for bounds in (moved, segment.bounds[:-2]):
+        with pytest.raises(DamagedDataError):
+            decode(dataclasses.replace(segment, bounds=bounds))
+
+
+def test_a_file_of_other_columns_is_refused() -> None:
+    segment = encode(candles(series(), 300))
+    table = pa_parquet.read_table(io.BytesIO(segment.file)).rename_columns([*COLUMNS[:-1], "turnover"])
+    file = io.BytesIO()
+    pa_parquet.write_table(table, file, compression="none", use_dictionary=False)
+    data = file.getvalue()
+    bounds = (*bounds_in(pa_parquet.read_metadata(file)), len(data))
+    described = dataclasses.replace(segment, bounds=bounds, checksum=crc32(data))
+    with pytest.raises(DamagedDataError, match="turnover"):
+        decode(with_bytes(described, [(segment.all_pieces, data)]))
+
+
+def test_pieces_alone_are_no_file() -> None:
+    with pytest.raises(ValueError, match="alone are no file"):
+        pieces(encode(candles(series(), 300)), ["open_time"], EVER).file  # noqa: B018
+
+
+def test_powers_of_ten_are_the_nearest_doubles() -> None:
+    assert [int(power) for power in POWERS] == [10**scale for scale in range(19)]
 
 
 def test_some_columns_are_read_from_their_pieces_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +19,7 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span
 from chandlery.errors import DamagedDataError, DataValidationError
 from chandlery.services.seal import Sealer
+from chandlery.storage import assembly
 from chandlery.storage.arrow_link import ArrowLink
 from chandlery.storage.delivery import Delivery
 from chandlery.storage.postgres import PostgreSQLStorage
@@ -81,10 +83,38 @@ def test_every_candle_of_both_tiers_is_read_once_and_in_order(
     assert len(table.batch(3)) == 0
 
 
+@pytest.mark.parametrize("values", [1, 15_000])
+def test_segments_are_read_alone_or_a_few_together(
+    mixed: PostgreSQLStorage,
+    sources: list[CandleBatch],
+    values: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(assembly, "_VALUES_AT_ONCE", values)
+    for span in SPANS.values():
+        table = mixed.reader.read([batch.series for batch in sources], span)
+        assert all(identical(table.batch(number), within(batch, span)) for number, batch in enumerate(sources))
+    assert not caplog.records, "none had to be read again"
+
+
+def test_a_short_read_of_many_segments_is_several_jobs(
+    mixed: PostgreSQLStorage, sources: list[CandleBatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is what is decoded, which is more than is wanted."""
+    monkeypatch.setattr(assembly, "_VALUES_AT_ONCE", 5_000)
+    lots = []
+    read_together = assembly.read_together
+    monkeypatch.setattr(assembly, "read_together", lambda shares: lots.append(len(shares)) or read_together(shares))
+    mixed.reader.read([batch.series for batch in sources], SPANS["within one"])
+    assert lots == [1, 1]
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds a program to one processor")
 def test_every_segment_is_decoded_where_there_is_one_processor(
-    mixed: PostgreSQLStorage, sources: list[CandleBatch]
+    mixed: PostgreSQLStorage, sources: list[CandleBatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(assembly, "_VALUES_AT_ONCE", 1)
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(processors)})
     try:
@@ -169,6 +199,26 @@ def test_all_statements_of_a_read_see_the_same_moment(storage: PostgreSQLStorage
     link.close()
 
 
+def test_a_try_that_was_left_alone_writes_into_memory_of_its_own(
+    mixed: PostgreSQLStorage, sources: list[CandleBatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that is tried again must not meet the late end of the try before."""
+    tries: list[Any] = []
+    in_snapshot = ArrowLink.in_snapshot
+
+    def twice(link: ArrowLink, work: Callable[[Any], Any]) -> Any:
+        tries[:] = [in_snapshot(link, work), in_snapshot(link, work)]
+        return tries[-1]
+
+    monkeypatch.setattr(ArrowLink, "in_snapshot", twice)
+    table = mixed.reader.read([batch.series for batch in sources], EVER)
+    late = tries[0].finish()
+    for name in table.rows.column_names:
+        ours, other = (one.rows[name].chunk(0).buffers()[1].address for one in (table, late))
+        assert ours != other, name
+    assert all(identical(table.batch(number), batch) for number, batch in enumerate(sources))
+
+
 def spoil(storage: PostgreSQLStorage, *, rows_kept: bool) -> None:
     storage.database.transact(
         lambda c: c.execute(
@@ -176,6 +226,19 @@ def spoil(storage: PostgreSQLStorage, *, rows_kept: bool) -> None:
             [rows_kept],
         )
     )
+
+
+def test_all_damage_is_found_in_one_go_and_a_frame_is_as_it_was(
+    mixed: PostgreSQLStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are damaged, the rest is read twice; and the times of what is whole are scaled once."""
+    before = mixed.get_ohlcv_data(list(SYMBOLS), "30m")
+    spoil(mixed, rows_kept=True)
+    asked = []
+    in_snapshot = ArrowLink.in_snapshot
+    monkeypatch.setattr(ArrowLink, "in_snapshot", lambda link, work: asked.append(1) or in_snapshot(link, work))
+    assert mixed.get_ohlcv_data(list(SYMBOLS), "30m").equals(before)
+    assert len(asked) == 2
 
 
 def test_of_a_damaged_segment_the_rows_are_read_and_it_is_told(

@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,3 +66,9 @@ def test_another_reader_takes_it_too(tmp_path: Path) -> None:
     path.write_bytes(put_together(100_000, dict.fromkeys(names, (False, False, its_pages))))
     found = duckdb.execute(f"SELECT count(*), sum(column_6), count(column_0) FROM '{path}'").fetchone()
     assert found == (100_000, sum(range(100_000)), 100_000)
+
+
+def test_more_columns_than_the_footer_can_list_are_refused() -> None:
+    its_pages = [pages([1], pa.int64(), nullable=False)]
+    with pytest.raises(ValueError, match="at most 14"):
+        put_together(1, {f"column_{number}": (False, False, its_pages) for number in range(14)})

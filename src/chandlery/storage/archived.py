@@ -67,9 +67,16 @@ class ArchivedSegment(Description):
             if table.num_rows != self.rows:
                 raise ValueError(f"{table.num_rows:,} candles, not {self.rows:,}")
             rows = rows_between(_column(table, "open_time"), span)
+            expected = self.rows_in(span)
+            if expected is not None and rows != expected:
+                raise ValueError(
+                    f"candles {rows.start:,} to {rows.stop:,} open then, not {expected.start:,} to {expected.stop:,}"
+                )
             for name, target in targets.items():
                 target[: len(rows)] = _column(table, name)[rows.start : rows.stop]
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except MemoryError:  # Arrow's is one of its own errors too
+            raise
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise DamagedDataError(f"{self.file.name} is not as its description says: {error}") from error
         return len(rows)
 

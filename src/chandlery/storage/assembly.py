@@ -1,20 +1,24 @@
 """One table out of rows, segments and archived files: room is made for all of them, then each is put into its place.
 
-Segments are decoded while others are still on their way, on as many threads as there are processors, straight into the
-columns that are handed out. Archived files are fetched when the database is not needed any more.
+Segments are decoded a few at a time while others are still on their way, on as many threads as there are processors,
+and their values go into the columns that are handed out. Archived files are fetched when the database is not needed any
+more.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from chandlery.domain.candle import FloatArray
+from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span
 from chandlery.errors import DamagedDataError
 from chandlery.storage.archived import ArchivedSegment
@@ -23,7 +27,7 @@ from chandlery.storage.blocks import Blocks
 from chandlery.storage.candle_table import PER_MS, CandleTable, open_times
 from chandlery.storage.segment_reading import Share, read_together
 from chandlery.storage.segments import Columns, Segment
-from chandlery.storage.tiers import Numbered, Place, SegmentPart, fetch_segments, find_parts
+from chandlery.storage.tiers import SegmentPart, fetch_segments
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,68 +44,61 @@ _VALUES_AT_ONCE = 500_000
 
 
 class Damaged(Exception):
-    """The segment of ``part`` is not as it was written."""
+    """The segments of ``parts`` are not as they were written; each has its error."""
 
-    def __init__(self, part: SegmentPart, error: DamagedDataError) -> None:
-        super().__init__(str(error))
-        self.part = part
+    def __init__(self, parts: Sequence[tuple[SegmentPart, DamagedDataError]]) -> None:
+        super().__init__("; ".join(str(error) for _, error in parts))
+        self.parts = parts
 
 
 class Assembly:
-    """The candles of the series ``wanted`` in ``span``: ``gather`` them in a snapshot, then ``finish``.
+    """The candles of ``series`` that open in ``span``, made of the ``parts`` of each: ``fill``, then ``finish``.
 
-    Of segments ``passed_over`` the rows are read. Times that need not be read as rows are in ``unit``.
+    Times that need not be read as rows are in ``unit``.
     """
 
     def __init__(
         self,
-        blocks: Blocks,
-        wanted: Sequence[Numbered],
+        series: Sequence[Series],
+        parts: Sequence[Sequence[SegmentPart | pa.Table]],
         span: Span,
         columns: Sequence[str],
-        passed_over: Set[Place] = frozenset(),
-        unit: TimeUnit = "ms",
+        unit: TimeUnit,
     ) -> None:
-        self._blocks = blocks
-        self._wanted = wanted
+        self._series = series
+        self._sizes = [len(of_one) for of_one in parts]
+        self._parts = list(chain.from_iterable(parts))
         self._span = span
         self._columns = columns
-        self._passed_over = passed_over
         self._unit = unit
-        self._sizes: list[int] = []  # how many parts each series has
-        self._parts: list[SegmentPart | pa.Table] = []
         self._memory: Columns = {}
         self._rooms: list[Columns] = []
         self._jobs: list[Future[Counts]] = []
 
-    def gather(self, statements: Statements) -> None:
-        """Take what the database has. May be repeated; what is damaged shows in ``finish``."""
-        parts = find_parts(statements, self._wanted, self._span, self._columns, self._passed_over)
-        self._sizes = list(map(len, parts))
-        self._parts = list(chain.from_iterable(parts))
-        self._jobs = []
-        if self.segments:
-            edges = np.cumsum([0, *(_most_rows(part, self._span) for part in self._parts)]).tolist()
-            self._memory = _named(self._columns, self._blocks.lend(len(self._columns), edges[-1]))
-            self._rooms = [{name: column[i:j] for name, column in self._memory.items()} for i, j in pairwise(edges)]
-            with ThreadPoolExecutor(_processors()) as threads:
-                self._fill_from_database(threads, statements)
+    def fill(self, blocks: Blocks, statements: Statements) -> None:
+        """Make room for all, and fill it with what is in the database; what is damaged shows in ``finish``."""
+        if not self.segments:
+            return
+        edges = np.cumsum([0, *(_most_rows(part, self._span) for part in self._parts)]).tolist()
+        self._memory = _named(self._columns, blocks.lend(len(self._columns), edges[-1]))
+        self._rooms = [{name: column[i:j] for name, column in self._memory.items()} for i, j in pairwise(edges)]
+        with ThreadPoolExecutor(_processors()) as threads:
+            self._fill_from_database(threads, statements)
 
     def finish(self) -> CandleTable:
         """One table of all. Raises Damaged, and StorageError if an archived file cannot be had."""
         import pyarrow as pa
 
-        series = [one for _, one in self._wanted]
         if not self.segments:
             of_each = np.cumsum([0, *self._sizes]).tolist()
-            return CandleTable.joined(series, [pa.concat_tables(self._parts[i:j]) for i, j in pairwise(of_each)])
+            return CandleTable.joined(self._series, [pa.concat_tables(self._parts[i:j]) for i, j in pairwise(of_each)])
         with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
             self._fill_from_files(threads)
-        filled = _joined(job.result() for job in self._jobs)
+        filled = _all_done(job.result for job in self._jobs)
         counts = [filled[number] for number in range(len(self._parts))]
         edges = np.cumsum([0, *counts], dtype=np.int64)[np.cumsum([0, *self._sizes])]
         return CandleTable(
-            series=tuple(series), edges=edges, rows=pa.table(_as_arrow(self._closed_up(counts), self._unit))
+            series=tuple(self._series), edges=edges, rows=pa.table(_as_arrow(self._closed_up(counts), self._unit))
         )
 
     @property
@@ -132,7 +129,8 @@ class Assembly:
         values = 0
         for one in arriving:
             lot.append(one)
-            values += one[2].most_rows_in(self._span) * len(self._columns)
+            segment = one[2]
+            values += segment.rows_read(self._span) * len(segment.columns_read(self._columns, self._span))
             if values >= _VALUES_AT_ONCE:
                 yield lot
                 lot, values = [], 0
@@ -154,15 +152,17 @@ class Assembly:
             counts = read_together([Share(segment, self._rooms[number], self._span) for number, _, segment in lot])
         except DamagedDataError as error:
             if len(lot) == 1:
-                raise Damaged(lot[0][1], error) from error
-            return _joined(self._decode([one]) for one in lot)  # one of them is it
+                raise Damaged([(lot[0][1], error)]) from error
+            counts_of_each = _all_done(partial(self._decode, [one]) for one in lot)
+            logging.getLogger("chandlery").warning("Months that are whole could not be read together: %s", error)
+            return counts_of_each
         return self._in_unit({number: count for (number, _, _), count in zip(lot, counts, strict=True)})
 
     def _read_file(self, number: int, part: SegmentPart, segment: ArchivedSegment) -> Counts:
         try:
             return self._in_unit({number: segment.read_into(self._rooms[number], self._span)})
         except DamagedDataError as error:
-            raise Damaged(part, error) from error
+            raise Damaged([(part, error)]) from error
 
     def _in_unit(self, counts: Counts) -> Counts:
         """Turn the times that were filled in from milliseconds to the unit while they are in the processor's cache."""
@@ -181,8 +181,18 @@ class Assembly:
         }
 
 
-def _joined(counts: Iterable[Counts]) -> Counts:
-    return {number: count for some in counts for number, count in some.items()}
+def _all_done(tasks: Iterable[Callable[[], Counts]]) -> Counts:
+    """What all ``tasks`` count. Raises Damaged with all that any of them finds."""
+    counts: dict[int, int] = {}
+    damaged: list[tuple[SegmentPart, DamagedDataError]] = []
+    for task in tasks:
+        try:
+            counts |= task()
+        except Damaged as found:
+            damaged += found.parts
+    if damaged:
+        raise Damaged(damaged)
+    return counts
 
 
 def _most_rows(part: SegmentPart | pa.Table, span: Span) -> int:

@@ -20,6 +20,8 @@ _INT64, _DOUBLE = 2, 5
 _DELTA_BINARY_PACKED, _BYTE_STREAM_SPLIT = 5, 9
 _UNCOMPRESSED = 0
 _FORMAT = 2
+_MOST_IN_LIST = 14
+"""Up to so many the number fits in half a byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class StoredColumn:
 
 
 def footer(rows: int, columns: Sequence[StoredColumn]) -> bytes:
-    """What makes a Parquet file of ``rows`` rows out of the pages of ``columns`` before it."""
+    """What makes a Parquet file of ``rows`` rows out of the pages of ``columns``, at most 13, before it."""
     root = _struct((4, _BINARY, _text("candles")), (5, _I32, _number(len(columns))))
     schema = _list(_STRUCT, [root, *map(_in_schema, columns)])
     chunks = _list(_STRUCT, [*map(partial(_chunk, rows), columns)])
@@ -75,16 +77,18 @@ def _kind(column: StoredColumn) -> int:
 
 def _struct(*fields: tuple[int, int, bytes]) -> bytes:
     """Fields by ascending number: each begins with the step from the one before and its type."""
-    numbers = [number for number, _, _ in fields]
-    steps = [number - before for number, before in zip(numbers, [0, *numbers], strict=False)]
-    return (
-        b"".join(bytes([step << 4 | kind]) + value for step, (_, kind, value) in zip(steps, fields, strict=True))
-        + b"\0"
-    )
+    encoded = bytearray()
+    before = 0
+    for number, kind, value in fields:
+        encoded.append(number - before << 4 | kind)  # no field here is 16 or more away from the one before
+        encoded += value
+        before = number
+    return bytes(encoded) + _STOP
 
 
 def _list(kind: int, items: Sequence[bytes]) -> bytes:
-    """At most 14 items, whose number then fits in half a byte."""
+    if len(items) > _MOST_IN_LIST:
+        raise ValueError(f"{len(items)} items, where a list of at most {_MOST_IN_LIST} can be written")
     return bytes([len(items) << 4 | kind]) + b"".join(items)
 
 

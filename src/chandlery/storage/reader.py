@@ -16,7 +16,7 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
-from chandlery.storage.arrow_link import ArrowLink
+from chandlery.storage.arrow_link import ArrowLink, Statements
 from chandlery.storage.assembly import Assembly, Damaged, TimeUnit
 from chandlery.storage.blocks import Blocks
 from chandlery.storage.candle_table import CandleTable
@@ -26,7 +26,7 @@ from chandlery.storage.pgtime import to_ms
 from chandlery.storage.retired import tell_of_retired
 from chandlery.storage.sealed import damaged
 from chandlery.storage.sql import query
-from chandlery.storage.tiers import Place
+from chandlery.storage.tiers import Place, SegmentPart, find_parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,24 +74,34 @@ class Reader:
         numbered = [(self._catalog.find(series.exchange, series.symbol), series) for series in wanted]
         passed_over: set[Place] = set()
         began = time.perf_counter()
+
+        def gather(statements: Statements) -> Assembly:
+            # every try has memory of its own: one that was left alone may still be at work
+            parts = find_parts(statements, numbered, span, columns, passed_over)
+            assembly = Assembly(wanted, parts, span, columns, unit)
+            assembly.fill(self._blocks, statements)
+            return assembly
+
         while True:
-            assembly = Assembly(self._blocks, numbered, span, columns, frozenset(passed_over), unit)
-            self._link.in_snapshot(assembly.gather)
+            assembly = self._link.in_snapshot(gather)
             try:
                 table = assembly.finish()
             except Damaged as found:
-                part = found.part
-                error = damaged(part.series, part.unit, str(found))
-                if not part.rows_kept:
-                    raise error from found
-                logging.getLogger("chandlery").warning("%s The rows are read instead.", error)
-                if self._on_damage is not None:
-                    self._on_damage(part.series, error)
-                passed_over.add((part.series, part.unit))
+                passed_over |= {self._place_with_rows(*one) for one in found.parts}
             else:
                 self._tell(began, assembly)
                 tell_of_retired(self._database, numbered, table, span)
                 return table
+
+    def _place_with_rows(self, part: SegmentPart, found: DamagedDataError) -> Place:
+        """Where rows can be read instead; tells of the damage. Raises DamagedDataError if there are none."""
+        error = damaged(part.series, part.unit, str(found))
+        if not part.rows_kept:
+            raise error from found
+        logging.getLogger("chandlery").warning("%s The rows are read instead.", error)
+        if self._on_damage is not None:
+            self._on_damage(part.series, error)
+        return part.series, part.unit
 
     def _tell(self, began: float, assembly: Assembly) -> None:
         if self.on_read is not None:

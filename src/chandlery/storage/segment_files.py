@@ -19,7 +19,7 @@ from isal.isal_zlib import crc32
 
 from chandlery.domain.candle import VALUE_COLUMNS, BoolArray, CandleBatch, FloatArray
 from chandlery.domain.timeframe import IntArray
-from chandlery.storage.segment_reading import decode
+from chandlery.storage.segment_reading import POWERS, bounds_in, decode
 from chandlery.storage.segments import Segment
 
 if TYPE_CHECKING:
@@ -29,15 +29,16 @@ _MOST_IN_GROUP = 7_440
 """A sixth of the longest month of minutes: no less is decoded, however short the wanted span is."""
 _DIGITS = 18
 """As many as a whole number of 64 bits holds in any case, and as Parquet allows in one."""
-_POWERS = 10.0 ** np.arange(_DIGITS + 1)
 _SAMPLE = 64
 _NAN_BITS = np.array([np.nan]).view(np.int64)[0]
 
 
 def encode(batch: CandleBatch) -> Segment:
     """The candles of ``batch``, at least one, as a segment that is proved to give them back to the last bit."""
+    import pyarrow.parquet as pa_parquet
+
     data = _file(batch)
-    bounds = _bounds(data)
+    bounds = (*bounds_in(pa_parquet.read_metadata(io.BytesIO(data))), len(data))
     checksums = tuple(crc32(data[start:end]) for start, end in pairwise(bounds))
     segment = Segment(
         rows=len(batch),
@@ -84,17 +85,6 @@ def _file(batch: CandleBatch) -> bytes:
     return file.getvalue()
 
 
-def _bounds(file: bytes) -> tuple[int, ...]:
-    """Where the pieces of a file begin and end; its first four bytes belong to the first column."""
-    import pyarrow.parquet as pa_parquet
-
-    about = pa_parquet.read_metadata(io.BytesIO(file))
-    groups = [about.row_group(number) for number in range(about.num_row_groups)]
-    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    starts = [column.data_page_offset for column in columns]
-    return (0, *starts[1:], starts[-1] + columns[-1].total_compressed_size, len(file))
-
-
 def _packed(values: FloatArray) -> pa.Array:
     """The column as decimals if some scale holds every value, else as doubles."""
     import pyarrow as pa
@@ -112,11 +102,11 @@ def _packed(values: FloatArray) -> pa.Array:
 def _scaled(values: FloatArray, scale: int) -> IntArray | None:
     """The whole numbers that divided by ten to the power of ``scale`` are these doubles exactly, if there are any."""
     with np.errstate(over="ignore", invalid="ignore"):
-        near = np.rint(values * _POWERS[scale])
+        near = np.rint(values * POWERS[scale])
         if not np.all(np.abs(near) < 10.0**_DIGITS):
             return None
         numbers = near.astype(np.int64)
-    same = (numbers / _POWERS[scale]).view(np.int64) == values.view(np.int64)
+    same = (numbers / POWERS[scale]).view(np.int64) == values.view(np.int64)
     return numbers if bool(same.all()) else None
 
 

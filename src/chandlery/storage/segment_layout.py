@@ -68,16 +68,33 @@ class Description:
         """The groups that hold ``rows``."""
         return range(rows.start // self.rows_of_group, -(-rows.stop // self.rows_of_group))
 
+    def columns_read(self, columns: Iterable[str], span: Span) -> set[str]:
+        """What has to be decoded for ``columns``: no times where they are known, but those that tell ``span``."""
+        names = {*columns}
+        if self.unbroken:
+            return names - {"open_time"}
+        return names | {"open_time"} if self.rows_in(span) is None else names
+
+    def groups_read(self, span: Span) -> range:
+        """The groups that hold what opens in ``span``; all if only the times themselves can tell."""
+        rows = self.rows_in(span)
+        return self.groups_of(range(self.rows) if rows is None else rows)
+
+    def rows_read(self, span: Span) -> int:
+        """How many candles stand in those groups."""
+        groups = self.groups_read(span)
+        return min(groups.stop * self.rows_of_group, self.rows) - groups.start * self.rows_of_group
+
     def pieces_of(self, columns: Iterable[str], span: Span) -> list[range]:
         """The pieces that hold ``columns`` of the candles that open in ``span``: runs of neighbours, the footer too."""
-        rows = self.rows_in(span)
-        names = {*columns, "open_time"} if rows is None else {*columns}
-        if self.unbroken and len(names) < len(COLUMNS):
-            names.discard("open_time")  # known without being read, but they do not stand in the way where all is wanted
-        groups = self.groups_of(range(self.rows) if rows is None else rows)
+        names = {*columns}
+        if names != {*COLUMNS}:  # else the times come along, as one run costs less than many
+            names = self.columns_read(names, span)
         within = sorted(map(COLUMNS.index, names))
         footer = len(self.checksums) - 1
-        return _runs([*(group * len(COLUMNS) + column for group in groups for column in within), footer])
+        return _runs(
+            [*(group * len(COLUMNS) + column for group in self.groups_read(span) for column in within), footer]
+        )
 
     def most_rows_in(self, span: Span) -> int:
         """How many candles open in ``span``, or more if that is not known."""

@@ -2,13 +2,13 @@
 
 A decoder has its price a file and a call, which for a month of one column is more than the decoding. So the pages of
 many segments are put together as one file, and each column of it is decoded in one call, in which other threads can
-work. What comes out are whole numbers, those of each segment to be divided by their own power of ten.
+work. Of decimals it gives whole numbers, which are divided by the power of ten of their segment.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby, pairwise
@@ -29,7 +29,8 @@ from chandlery.storage.segments import Bytes, Column, Columns, Segment
 if TYPE_CHECKING:
     import pyarrow.parquet as pa_parquet
 
-_POWERS = 10.0 ** np.arange(19)
+POWERS = np.array([float(10**scale) for scale in range(19)])
+"""Of ten, exactly: the powers that numpy makes may differ between processors, and segments are read on any."""
 _FOOTERS_REMEMBERED = 1_000
 """Of three kilobytes each."""
 
@@ -53,14 +54,15 @@ def read_together(shares: Sequence[Share]) -> list[int]:
     """
     import pyarrow as pa
 
-    checked = [share.segment.checked() for share in shares]
     try:
-        parts = [_Part(share, pieces) for share, pieces in zip(shares, checked, strict=True)]
+        parts = [_Part(share) for share in shares]
         stored = sorted((part for part in parts if part.count), key=attrgetter("stored"))
         for columns, alike in groupby(stored, attrgetter("stored")):
             if columns:  # the times may be all that is wanted, and known
                 _read_alike(columns, [*alike])
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except MemoryError:  # Arrow's is one of its own errors too
+        raise
+    except (pa.ArrowException, OSError, ValueError, IndexError) as error:
         raise DamagedDataError(f"a segment is not as its description says: {error}") from error
     return [part.finish() for part in parts]
 
@@ -94,21 +96,32 @@ class _Form:
     """What the footer of a segment says."""
 
     rows: int
-    groups: int
+    bounds: tuple[int, ...]
     columns: tuple[_Stored, ...]
     scales: tuple[int, ...]
 
 
+def bounds_in(about: pa_parquet.FileMetaData) -> tuple[int, ...]:
+    """Where the pieces of a file begin, and the last one, its footer; its first bytes belong to the first column."""
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    starts = [column.data_page_offset for column in columns]
+    return (0, *starts[1:], starts[-1] + columns[-1].total_compressed_size)
+
+
 @lru_cache(_FOOTERS_REMEMBERED)
-def _form(footer: bytes) -> _Form:
+def _form(end_of_file: bytes) -> _Form:
+    """Raises ValueError if these are not our columns."""
     import pyarrow as pa
     import pyarrow.parquet as pa_parquet
 
-    about = pa_parquet.read_metadata(io.BytesIO(footer))
+    about = pa_parquet.read_metadata(io.BytesIO(end_of_file))
     schema = about.schema.to_arrow_schema()
+    if tuple(schema.names) != COLUMNS:
+        raise ValueError(f"the columns {', '.join(schema.names)}")
     return _Form(
         rows=about.num_rows,
-        groups=about.num_row_groups,
+        bounds=bounds_in(about),
         columns=tuple(_Stored(i, pa.types.is_floating(field.type), field.nullable) for i, field in enumerate(schema)),
         scales=tuple(field.type.scale if pa.types.is_decimal(field.type) else 0 for field in schema),
     )
@@ -117,19 +130,20 @@ def _form(footer: bytes) -> _Form:
 class _Part:
     """What is read of one segment: whole groups of rows, of which the wanted ones go to the targets."""
 
-    def __init__(self, share: Share, pieces: Mapping[int, memoryview]) -> None:
+    def __init__(self, share: Share) -> None:
         segment = self._segment = share.segment
-        self._span, self._targets, self._pieces = share.span, share.targets, pieces
-        self._form = _form(bytes(pieces[segment.all_pieces[-1]]))
-        if (self._form.rows, self._form.groups) != (segment.rows, segment.groups):
-            raise ValueError(f"{self._form.rows:,} candles in {self._form.groups} groups, not {segment.rows:,}")
+        self._span, self._targets = share.span, share.targets
+        self._pieces = segment.checked()
+        self._form = _form(bytes(self._pieces[segment.all_pieces[-1]]))
+        if (self._form.rows, self._form.bounds) != (segment.rows, segment.bounds[:-1]):
+            raise ValueError(
+                f"{self._form.rows:,} candles, or not where they should be; {segment.rows:,} are described"
+            )
         self._rows = segment.rows_in(share.span)
-        self._groups = segment.groups_of(range(segment.rows) if self._rows is None else self._rows)
+        self._groups = segment.groups_read(share.span)
         self._start = self._groups.start * segment.rows_of_group
-        self.count = min(self._groups.stop * segment.rows_of_group, segment.rows) - self._start
-        names = set(share.targets) if self._rows is not None else {*share.targets, "open_time"}
-        if segment.unbroken:
-            names.discard("open_time")
+        self.count = segment.rows_read(share.span)
+        names = segment.columns_read(share.targets, share.span)
         self.stored = [column for column in self._form.columns if column.name in names]
 
     def pages(self, number: int) -> list[memoryview]:
@@ -150,7 +164,7 @@ class _Part:
             target.view(np.int64)[:] = values[rows]
         else:
             # division gives the double nearest to the decimal; a product with 0.1 would not
-            np.divide(values[rows], _POWERS[self._form.scales[column.number]], out=target)
+            np.divide(values[rows], POWERS[self._form.scales[column.number]], out=target)
         if unknown is not None:
             target[unknown[rows]] = np.nan
 

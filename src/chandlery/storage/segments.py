@@ -27,8 +27,10 @@ class Segment(Description):
 
     @property
     def file(self) -> Bytes:
-        """The whole file, of which no piece may be missing."""
-        [(_, data)] = self.runs
+        """The whole file. Raises ValueError if pieces of it are missing."""
+        [(run, data)] = self.runs
+        if run != self.all_pieces:
+            raise ValueError(f"pieces {run.start} to {run.stop} alone are no file")
         return data
 
     def checked(self) -> dict[int, memoryview]:

@@ -1,7 +1,7 @@
 """Which candles lie where: sealed spans in segments or archived files, everything else in rows, each candle once.
 
 One statement tells what is sealed of all series, one a gap between gives the rows, and one the bytes of all segments,
-which come one after another so that the first is decoded while the second is on its way. All of one read see the same
+which come one after another so that the first are decoded while the rest is on its way. All of one read see the same
 moment: nothing that is sealed or unsealed meanwhile is missed or seen twice.
 """
 
