@@ -58,9 +58,16 @@ def deleted(storage: PostgreSQLStorage, minutes: int) -> None:
     storage.database.transact(lambda connection: connection.execute(statement, bounds))
 
 
-def test_where_nothing_is_stored_nothing_is_wrong(run: Run) -> None:
+def test_where_nothing_is_stored_nothing_was_checked(run: Run, tmp_path: Path) -> None:
+    """A folder that was mistyped must not pass for one in which all is well."""
     checked = run("check")
-    assert (checked.code, "Nothing is stored yet" in checked.out) == (0, True)
+    assert (checked.code, checked.out) == (2, "")
+    assert "there is nothing to check in the database. Collect first: chandlery collect BTC-USDT" in checked.err
+    (tmp_path / "empty").mkdir()
+    for folder in ("no-such-folder", "empty"):
+        checked = run("check", "--output", "csv", "--csv-folder", folder, "--json")
+        assert (checked.code, checked.out) == (2, "")
+        assert f"nothing to check in {folder}. Look at --csv-folder, or collect first." in checked.err
 
 
 def test_what_was_collected_is_in_order(run: Run, shell: Shell) -> None:

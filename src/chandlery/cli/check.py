@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chandlery.cli.check_report import Repaired
     from chandlery.domain.instrument import Series
     from chandlery.domain.quality import Severity
+    from chandlery.errors import DataNotFoundError
     from chandlery.services.check import Repair, Report, Scope, Shelf
     from chandlery.services.outputs import Output
     from chandlery.settings import Settings
@@ -185,7 +186,20 @@ def _look(settings: Settings, shelf: Shelf, scope: Scope, compare: int) -> Repor
     from chandlery.services.check import check
 
     report = check(shelf, scope, lambda: time.time_ns() // 1_000_000, _watch)
+    if not report.series:
+        raise _nothing_in(settings)
     return asyncio.run(_with_sample(settings, shelf, report, compare)) if compare else report
+
+
+def _nothing_in(settings: Settings) -> DataNotFoundError:
+    """A pipeline must not take a folder that was mistyped for one in which all is well."""
+    from chandlery.errors import DataNotFoundError
+
+    if settings.data.output == "csv":
+        place, hint = str(settings.data.csv_folder), "Look at --csv-folder, or collect first."
+    else:
+        place, hint = "the database", "Collect first: chandlery collect BTC-USDT --since 2024-01-01"
+    return DataNotFoundError(f"there is nothing to check in {place}.", hint=hint)
 
 
 async def _with_sample(settings: Settings, shelf: Shelf, report: Report, count: int) -> Report:

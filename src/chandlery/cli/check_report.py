@@ -34,9 +34,6 @@ class Repaired:
 
 def draw(report: Report, repaired: Repaired | None) -> None:
     """Print the series with their coverage, then the findings: the worst rules first, the longest of each first."""
-    if not report.series:
-        say("Nothing is stored yet. Collect something: chandlery collect BTC-USDT --since 2024-01-01")
-        return
     _draw_series(report)
     for _, group in groupby(report.findings, key=lambda found: (found.severity, found.rule)):
         _draw_rule(list(group))
