@@ -196,3 +196,6 @@ def test_exports_are_told_and_nothing_is_overwritten_by_accident(
     assert main(["export", "parquet", "out", "BTC-USDT", "--overwrite", "--until", "2024-01-01T00:09"]) == 0
     assert main(["export", "csv", "out", "BTC-USDX"]) == 2
     assert "Did you mean BTC-USDT" in capsys.readouterr().err
+    assert main(["export", "csv", "none", "--timeframe", "3m", "--json"]) == 2
+    nothing = "chandlery: no candle is stored of what is to be exported. See: chandlery status\n"
+    assert capsys.readouterr() == ("", nothing)

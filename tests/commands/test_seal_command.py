@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,21 @@ def test_unsealed_months_are_rows_again(run: Run, stored: CandleBatch, storage: 
 
 
 def test_only_what_is_asked_for_and_old_enough_is_sealed(run: Run, stored: CandleBatch) -> None:
-    assert "Sealed 0 spans" in run("seal", "ETH-USDT")
     assert "Sealed 0 spans" in run("seal", "--timeframe", "1m")
     assert "Sealed 0 spans" in run("seal", "--older-than", "9999w")
     assert "is not an age. Use days or weeks" in run("seal", "--older-than", "soon", code=2)
     assert "is not a timeframe" in run("seal", "-t", "7m", code=2)
+
+
+@pytest.mark.parametrize("command", ["seal", "unseal", "retain", "archive archived"])
+def test_a_symbol_of_which_nothing_is_stored_is_refused(
+    run: Run, stored: CandleBatch, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that runs by the clock with a mistyped symbol would seem to do its work for ever."""
+    monkeypatch.chdir(tmp_path)
+    told = run(*command.split(), "BTC-USDT", "BTC-USTD", code=2)
+    assert told == "chandlery: no candles of BTC-USTD are stored. Did you mean BTC-USDT?\n"
+    assert run(*command.split(), "btc/usdt")
 
 
 def test_damage_is_found_repaired_or_given_up(run: Run, stored: CandleBatch, storage: PostgreSQLStorage) -> None:

@@ -11,7 +11,7 @@ import typer
 from chandlery.cli.exits import ExitCode
 from chandlery.cli.options import AsJson, Config, Since, Symbols, Timeframes, Until, settings_from
 from chandlery.cli.plain import plain_series
-from chandlery.cli.screen import console, note, say, table, write_json
+from chandlery.cli.screen import console, note, table, write_json
 
 if TYPE_CHECKING:
     from chandlery.services.export_files import ExportedFile, Wanted
@@ -107,9 +107,6 @@ def _export(
 
 
 def _tell(written: list[ExportedFile]) -> None:
-    if not written:
-        say("Nothing of that is stored, so no file was written.")
-        return
     shown = table("series", "exchange", "file", "candles", "MB", left=3)
     for file in written:
         shown.add_row(

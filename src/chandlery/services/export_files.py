@@ -10,10 +10,10 @@ from pathlib import Path
 import psycopg
 
 from chandlery.domain.candle import CandleBatch
-from chandlery.domain.instrument import Series, canonical_symbol, slashed_symbol
+from chandlery.domain.instrument import Series, slashed_symbol
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import DAY_MS, HOUR_MS, TIMEFRAMES, Timeframe, UtcMs
-from chandlery.errors import DataValidationError
+from chandlery.errors import DataNotFoundError, DataValidationError
 from chandlery.storage.candle_files import FileFormat, write_file
 from chandlery.storage.coverage import LedgerEntry
 from chandlery.storage.csv_files import CsvStore
@@ -57,7 +57,7 @@ def export_files(
 
     Each file is whole when it appears; a run that ends early leaves whole files. Raises DataValidationError if a file
     is there already and may not be overwritten, before anything is written; DataNotFoundError for a symbol of which
-    nothing is stored; StorageError, DatabaseError.
+    nothing is stored, or if nothing is stored of all that is wanted; StorageError, DatabaseError.
     """
     storage.require_schema()
     entries = _entries(storage, wanted)
@@ -75,7 +75,14 @@ def export_files(
         if count:
             written.append(ExportedFile(series=entry.series, path=path, candles=count, bytes=size))
             done(written[-1])
+    if not written:
+        raise nothing_to_export()
     return written
+
+
+def nothing_to_export() -> DataNotFoundError:
+    """The error of every export that would write nothing."""
+    return DataNotFoundError("no candle is stored of what is to be exported.", hint="See: chandlery status")
 
 
 def file_of(folder: Path, series: Series, kind: FileFormat) -> Path:
@@ -94,11 +101,8 @@ def _freqtrade_name(series: Series) -> str:
 
 
 def _entries(storage: PostgreSQLStorage, wanted: Wanted) -> list[LedgerEntry]:
-    symbols = {canonical_symbol(symbol) for symbol in wanted.symbols}
     entries = [entry for entry in storage.ledger.entries() if wanted.exchange in (None, entry.series.exchange)]
-    unknown = symbols - {entry.series.symbol for entry in entries}
-    if unknown:
-        raise storage.catalog.unknown(*sorted(unknown))
+    symbols = storage.catalog.among(wanted.symbols, [entry.series for entry in entries])
     chosen = [entry for entry in entries if not symbols or entry.series.symbol in symbols]
     bars = wanted.timeframes or TIMEFRAMES.values()
     return [entry for entry in chosen if entry.series.timeframe in bars]

@@ -12,7 +12,7 @@ from functools import partial
 from operator import add
 from typing import TYPE_CHECKING
 
-from chandlery.domain.instrument import Series, canonical_symbol
+from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
@@ -60,15 +60,20 @@ class Sealer:
     def __init__(self, storage: PostgreSQLStorage, on_span: OnSpan | None = None) -> None:
         self._database = storage.database
         self._ledger = storage.ledger
+        self._catalog = storage.catalog
         self._partitions = Partitions(storage.database)
         self._on_span = on_span
 
     def entries(self, symbols: Sequence[str] = (), timeframes: Sequence[str] = ()) -> list[LedgerEntry]:
-        """The series of these symbols and timeframes; none given means all."""
-        wanted = {canonical_symbol(symbol) for symbol in symbols}
+        """The series of these symbols and timeframes; none given means all.
+
+        Raises DataNotFoundError for a symbol of which nothing is stored.
+        """
+        entries = self._ledger.entries()
+        wanted = self._catalog.among(symbols, [entry.series for entry in entries])
         return [
             entry
-            for entry in self._ledger.entries()
+            for entry in entries
             if (not wanted or entry.series.symbol in wanted)
             and (not timeframes or entry.series.timeframe.name in timeframes)
         ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from chandlery.domain.instrument import Instrument, Kind, near_symbols
+from chandlery.domain.instrument import Instrument, Kind, Series, canonical_symbol, near_symbols
 from chandlery.errors import DataNotFoundError
 from chandlery.storage.database import Database
 from chandlery.storage.pgtime import to_datetime
@@ -88,6 +88,14 @@ class Catalog:
         with self._lock:
             self._stored.update((exchange, symbol) for symbol, exchange in found.items())
         return found
+
+    def among(self, symbols: Iterable[str], stored: Iterable[Series]) -> set[str]:
+        """The canonical names of ``symbols``. Raises DataNotFoundError if any has no series among those ``stored``."""
+        wanted = {canonical_symbol(symbol) for symbol in symbols}
+        unknown = wanted - {series.symbol for series in stored}
+        if unknown:
+            raise self.unknown(*sorted(unknown))
+        return wanted
 
     def unknown(self, *symbols: str) -> DataNotFoundError:
         """The error for symbols without candles, with the names that look like them."""

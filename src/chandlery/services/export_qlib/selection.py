@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from chandlery.domain.instrument import Series, canonical_symbol
+from chandlery.domain.instrument import Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs, timeframe
-from chandlery.errors import DataNotFoundError, DataValidationError
+from chandlery.errors import DataValidationError
+from chandlery.services.export_files import nothing_to_export
 from chandlery.services.export_qlib.layout import Calendar, is_no_name
 from chandlery.storage.asked import bounds_of
 from chandlery.storage.coverage import LedgerEntry
@@ -92,16 +93,14 @@ def plan(storage: PostgreSQLStorage, selection: Selection) -> Plan:
         if first and last:
             spans[entry.series] = Span(first.start, last.end)
     if not spans:
-        raise DataNotFoundError("no candle is stored of what is to be exported.", hint="See: chandlery status")
+        raise nothing_to_export()
     return Plan(spans)
 
 
 def _chosen(storage: PostgreSQLStorage, selection: Selection) -> list[LedgerEntry]:
     """The ledger's entries that are meant; of a symbol on several exchanges, those of one."""
     entries = storage.ledger.entries()
-    wanted = {canonical_symbol(symbol) for symbol in selection.symbols}
-    for symbol in wanted - {entry.series.symbol for entry in entries}:
-        raise storage.catalog.unknown(symbol)
+    wanted = storage.catalog.among(selection.symbols, [entry.series for entry in entries])
     meant = [entry for entry in entries if not wanted or entry.series.symbol in wanted]
     symbols = {entry.series.symbol for entry in meant if selection.exchange in (None, entry.series.exchange)}
     _check_names(symbols)

@@ -8,7 +8,6 @@ from functools import partial
 
 import psycopg
 
-from chandlery.domain.instrument import canonical_symbol
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
 from chandlery.services.archive import Archiver
@@ -60,6 +59,7 @@ class Keeper:
         """Raises ConfigurationError if the place of the archive cannot be one."""
         self._database = storage.database
         self._ledger = storage.ledger
+        self._catalog = storage.catalog
         self._policy = policy
         self._now = now
         self._on_step = on_step
@@ -67,9 +67,13 @@ class Keeper:
         self._report = RetentionReport()
 
     def plan(self, symbols: Sequence[str] = ()) -> list[Step]:
-        """All that is due, of all series or those of ``symbols``, by series and month."""
-        wanted = {canonical_symbol(symbol) for symbol in symbols}
-        steps = [step for entry in self._ledger.entries() for step in self._due(entry)]
+        """All that is due, of all series or those of ``symbols``, by series and month.
+
+        Raises DataNotFoundError for a symbol of which nothing is stored.
+        """
+        entries = self._ledger.entries()
+        wanted = self._catalog.among(symbols, [entry.series for entry in entries])
+        steps = [step for entry in entries for step in self._due(entry)]
         whole = dropped_whole(steps, self._policy, self._now) if not wanted else set()
         chosen = [step for step in steps if not wanted or step.series.symbol in wanted]
         return [replace(step, partition=step.row_partition) if step.row_partition in whole else step for step in chosen]
