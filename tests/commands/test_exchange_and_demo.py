@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
 import signal
 import tempfile
@@ -84,13 +86,37 @@ def test_the_demo_shows_candles_and_a_second_one_fetches_only_what_is_new(lonely
     assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d( +[\d.,]+){6}$", first.out, re.MULTILINE)) == 8
     assert first.out.count("100.00 %") == 6
     assert "collect BTC-USDT --timeframe 1m --since 2024-01-01" in first.out
-    assert words_of(first.out.replace(str(data_folder), DEMO_FOLDER)) == words_of(readme())
+    assert words_of(first.out.replace(str(data_folder / "demo"), DEMO_FOLDER)) == words_of(readme())
 
     second = lonely.run("demo", CHANDLERY_DATA_FOLDER=str(data_folder))
     assert second.code == 0, second.text
     assert requests(first.out) > 100
     assert requests(second.out) < 20
     assert "Traceback" not in first.err + second.err
+
+
+def test_the_demo_touches_no_configured_database_and_says_how_to_see_its_candles_there(
+    lonely: Shell, data_folder: Path, storage: PostgreSQLStorage, database_url: str
+) -> None:
+    """Made-up candles stay away from real ones, and it ends, whatever the file and the environment say."""
+    file = lonely.folder / "own.json"
+    file.write_text(json.dumps({"database": {"url": as_url(database_url)}, "data": {"output": "csv"}}))
+    variables = {
+        "CHANDLERY_CONFIG": str(file),
+        "CHANDLERY_DATABASE_URL": as_url(database_url),
+        "CHANDLERY_DATA_FOLDER": str(data_folder),
+        "CHANDLERY_DATA_COLLECTION_FOLLOW_S": "60s",
+    }
+    shown = lonely.run("demo", **variables)
+    assert shown.code == 0, shown.text
+    storage.require_schema()
+    assert storage.ledger.entries() == []
+
+    [printed] = re.findall(r"^  (\S.*) chandlery serve$", shown.out, re.MULTILINE)
+    as_printed = dict(word.split("=", 1) for word in shlex.split(printed))
+    stored = lonely.run("status", "--json", **(variables | as_printed)).json
+    assert {row["exchange"] for row in stored} == {"okx-simulated"}
+    assert len(stored) == 6
 
 
 def readme() -> str:
