@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from market import MINUTE, series
 
+from candles import candles
 from chandlery.cli import main
+from chandlery.domain.instrument import Series
+from chandlery.domain.timeframe import timeframe
 from chandlery.simulator import Simulator
+from chandlery.storage.delivery import Delivery
 from chandlery.storage.postgres import PostgreSQLStorage
 from handed_in import frame, opens
 from plain_json import utc
@@ -87,10 +93,43 @@ def test_show_writes_json_that_any_program_can_read(shell: Shell, stored: Postgr
     assert set(done.json["quote_volume"]) == {None}
 
 
+def test_where_there_is_nothing_to_show_it_is_said_what_is_stored(run: Run, stored: PostgreSQLStorage) -> None:
+    """An empty table would tell nothing to somebody who collected hours and named no timeframe."""
+    stored.save_ohlcv_data(frame(3, timestamp=1_704_067_200_000 + 60 * MINUTE * np.arange(3)), "ETH-USDT", "1h")
+    told = "No candles of ETH-USDT 1m are stored{}. Stored are 1h. Try: chandlery {} ETH-USDT --timeframe 1h\n"
+    assert run("show", "ETH-USDT") == told.format("", "show")
+    assert run("show", "ETH-USDT", "--until", "2024-01-01") == told.format(" in that time", "show")
+    assert run("chart", "ETH-USDT") == told.format("", "chart")
+    assert run("chart", "ETH-USDT", "--until", "2024-01-01") == told.format(" up to then", "chart")
+    early = run("show", "BTC-USDT", "--until", "2023-01-01")
+    assert early == "No candles of BTC-USDT 1m are stored in that time. See which are: chandlery status BTC-USDT\n"
+    assert json.loads(run("show", "ETH-USDT", "--json"))["open_time"] == []
+    assert json.loads(run("chart", "ETH-USDT", "--json"))["open_time"] == []
+
+
 def test_show_of_an_unknown_symbol_names_near_ones(run: Run, stored: PostgreSQLStorage) -> None:
     assert "Did you mean BTC-USDT?" in run("show", "BTC-USD", code=2)
     assert "is not a timeframe" in run("show", "BTC-USDT", "-t", "7m", code=2)
     assert "is not a time" in run("show", "BTC-USDT", "--since", "yesterday", code=2)
+
+
+def test_of_several_exchanges_okx_is_meant_and_without_it_one_has_to_be_named(
+    run: Run, storage: PostgreSQLStorage
+) -> None:
+    """As the help of ``--exchange`` says; the hint is right on the command line and in Python."""
+
+    def save(*exchanges: str) -> None:
+        for exchange in exchanges:
+            batch = candles(Series(exchange, "BTC-USDT", timeframe("1m")), len(exchange))
+            storage.writer.write([Delivery(batch=batch, covered=batch.runs())])
+
+    save("okx-demo", "elsewhere")
+    refused = run("show", "BTC-USDT", code=2)
+    assert "several exchanges: elsewhere, okx-demo." in refused
+    assert 'Name one: --exchange NAME, or in Python exchange="NAME".' in refused
+    assert len(run("show", "BTC-USDT", "--exchange", "okx-demo").splitlines()) == 1 + len("okx-demo")
+    save("okx")
+    assert len(run("show", "BTC-USDT").splitlines()) == 1 + len("okx")
 
 
 def test_status_tells_coverage_and_gaps(shell: Shell, stored: PostgreSQLStorage, run: Run) -> None:
@@ -110,6 +149,16 @@ def test_status_tells_coverage_and_gaps(shell: Shell, stored: PostgreSQLStorage,
 
 def test_status_of_an_empty_database_says_how_to_begin(run: Run) -> None:
     assert "chandlery collect BTC-USDT" in run("status")
+
+
+def test_status_without_rows_says_where_candles_go_by_the_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever collects into CSV files must not read that nothing is stored."""
+    monkeypatch.setenv("CHANDLERY_DATA_OUTPUT", "csv")
+    monkeypatch.setenv("CHANDLERY_DATA_CSV_FOLDER", "kept/klines")
+    said = run("status")
+    assert "CSV files in kept/klines" in said
+    assert "chandlery check" in said
+    assert "chandlery import kept/klines" in said
 
 
 def test_status_names_the_symbols_of_which_nothing_is_stored(shell: Shell, stored: PostgreSQLStorage) -> None:

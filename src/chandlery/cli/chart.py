@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chandlery.cli.nothing_stored import nothing_stored, stored_timeframes
 from chandlery.cli.options import AsJson, Config, Exchange, Symbol, Timeframe, Until, settings_from
 from chandlery.cli.plain import plain_candles
 from chandlery.cli.screen import console, moment, note, say, write_json
@@ -55,20 +56,20 @@ def chart(
     from chandlery.services.drawing.characters import room_for_candles
 
     columns = width or (console.width if console.is_terminal else _WIDTH)
-    candles = _read(symbol, timeframe, until, exchange, config, room_for_candles(columns))
+    candles, stored = _read(symbol, timeframe, until, exchange, config, room_for_candles(columns))
     if json:
         write_json(plain_candles(candles))
     elif len(candles):
         _draw(candles, columns, height or _window_height(), plain=ascii_only or not _is_utf8())
         note(f"{len(candles):,} candles of {candles.series}, {candles.series.exchange}. Times are UTC, the bar's open.")
     else:
-        say(f"No candles of {candles.series} are stored up to then.")
+        say(nothing_stored(candles.series, stored, " up to then" if until else "", "chart"))
 
 
 def _read(
     symbol: str, timeframe: str, until: str | None, exchange: str | None, config: Path | None, count: int
-) -> CandleBatch:
-    """As many of the newest candles as fit; a hole takes room too."""
+) -> tuple[CandleBatch, list[str]]:
+    """As many of the newest candles as fit, a hole taking room too; without any, the timeframes that are stored."""
     from chandlery.services.browsing.window import window
     from chandlery.services.opening import open_storage
     from chandlery.storage.intake.bounds import parse_bound
@@ -77,9 +78,9 @@ def _read(
         series = storage.stored_series(symbol, timeframe)
         end = None if until is None else parse_bound(until, "end") + 1
         candles = window(storage, series, count, end=end).candles
-    if not len(candles):
-        return candles
-    return candles.take(candles.open_time >= series.timeframe.shift(int(candles.open_time[-1]), 1 - count))
+        if not len(candles):
+            return candles, stored_timeframes(storage, series)
+    return candles.take(candles.open_time >= series.timeframe.shift(int(candles.open_time[-1]), 1 - count)), []
 
 
 def _draw(candles: CandleBatch, width: int, height: int, *, plain: bool) -> None:

@@ -105,7 +105,8 @@ OlderThan = Annotated[str, typer.Option(help="Only what closed so long ago, in d
 Exchange = Annotated[
     str | None,
     typer.Option(
-        help="Whose candles; has to be said only where several exchanges have the symbol.", show_default="the only one"
+        help="Whose candles, where several exchanges have the symbol.",
+        show_default="okx if it has the symbol, else the only one",
     ),
 ]
 

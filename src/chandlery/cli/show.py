@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chandlery.cli.nothing_stored import nothing_stored, stored_timeframes
 from chandlery.cli.options import AsJson, Config, Exchange, Since, Symbol, Timeframe, Until, settings_from
 from chandlery.cli.plain import plain_candles
-from chandlery.cli.screen import console, moment, note, table, write_json
+from chandlery.cli.screen import console, moment, note, say, table, write_json
 
 if TYPE_CHECKING:
     from chandlery.domain.candle import CandleBatch
@@ -45,8 +46,12 @@ def show(
 
     with open_storage(settings_from(config), exchange=exchange) as storage:
         batch, total = _read(storage, symbol, timeframe, since, until, last)
+        stored = [] if total else stored_timeframes(storage, batch.series)
     if json:
         write_json(plain_candles(batch))
+        return
+    if not total:
+        say(nothing_stored(batch.series, stored, " in that time" if since or until else "", "show"))
         return
     draw(batch)
     shown = "" if total == len(batch) else f" of {total:,}"

@@ -120,7 +120,8 @@ class Catalog:
 def _meant(symbol: str, exchanges: Sequence[str]) -> str:
     if len(exchanges) > 1 and exchanges[0] != DEFAULT_EXCHANGE:
         raise DataNotFoundError(
-            f"{symbol} is stored for several exchanges: {', '.join(exchanges)}.", hint="Name one with exchange=..."
+            f"{symbol} is stored for several exchanges: {', '.join(exchanges)}.",
+            hint='Name one: --exchange NAME, or in Python exchange="NAME".',
         )
     return exchanges[0]
 
