@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from chandlery.services.status import SeriesStatus
+    from chandlery.settings import Settings
 
 EXAMPLES = """
 Examples:
@@ -52,7 +53,8 @@ def status(
     from chandlery.services.status import series_status
     from chandlery.storage.runs import RunLog
 
-    with open_storage(settings_from(config)) as storage:
+    settings = settings_from(config)
+    with open_storage(settings) as storage:
         storage.require_schema()
         rows = series_status(storage, now=time.time_ns() // 1_000_000, symbols=symbols or ())
         newest = RunLog(storage.database).newest()
@@ -64,9 +66,20 @@ def status(
             outcome = newest.outcome or "still running, or killed"
             note(f"Last run: {newest.command}, {moment(newest.started_at)} UTC, {outcome}.")
     elif not symbols:
-        say("Nothing is stored yet. Collect something: chandlery collect BTC-USDT --since 2024-01-01")
+        say(_nothing(settings))
     if not json:
         _name_absent(symbols or (), rows)
+
+
+def _nothing(settings: Settings) -> str:
+    """Why nothing is shown, and the next step."""
+    if settings.data.output == "csv":
+        folder = settings.data.csv_folder
+        return (
+            f"The database holds nothing: by data.output, candles go to CSV files in {folder}."
+            f" Look at them: chandlery check. Bring them here: chandlery import {folder}"
+        )
+    return "Nothing is stored yet. Collect something: chandlery collect BTC-USDT --since 2024-01-01"
 
 
 def _name_absent(symbols: Sequence[str], rows: list[SeriesStatus]) -> None:
