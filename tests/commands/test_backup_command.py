@@ -9,15 +9,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from market import NOW, asked, assert_complete, days, pages_served, series, wait_until
 
+from candles import candles
 from chandlery.domain.span import Spans
 from chandlery.services.backup.create import create_backup
 from chandlery.services.backup.manifest import Form
 from chandlery.services.backup.shelf import Shelf
 from chandlery.simulator import Simulator
 from chandlery.storage.client_programs import usual_folders
+from chandlery.storage.delivery import Delivery
 from chandlery.storage.embedded import EmbeddedServer
 from chandlery.storage.postgres import PostgreSQLStorage
 from processes import Shell
@@ -97,7 +100,7 @@ def test_a_backup_that_was_interrupted_is_none(
 ) -> None:
     """It is not listed. What a kill leaves is cleared away by the next; any other signal leaves nothing."""
     folder = tmp_path / "backups"
-    storage.require_schema()
+    hold_something(storage)
     making = shell.start("backup", "create", "--folder", folder, CHANDLERY_BACKUP_PROGRAMS=str(stuck))
     wait_until((stuck / "pid").exists)
     pid = int((stuck / "pid").read_text())
@@ -116,7 +119,7 @@ def test_a_backup_that_was_interrupted_is_none(
 
 
 def test_list_verify_and_prune(shell: Shell, storage: PostgreSQLStorage, tmp_path: Path) -> None:
-    storage.require_schema()
+    hold_something(storage)
     shelf = Shelf(tmp_path / "backups")
     first, second = (
         create_backup(storage.database, shelf, form=form, now=NOW, folders=usual_folders(), on_series=lambda _: None)
@@ -142,16 +145,37 @@ def test_list_verify_and_prune(shell: Shell, storage: PostgreSQLStorage, tmp_pat
     assert [backup.name for backup in shelf.backups()] == [second.name]
 
 
+def test_a_database_without_a_series_is_refused_and_leaves_no_backup(
+    shell: Shell, storage: PostgreSQLStorage, tmp_path: Path
+) -> None:
+    """A nightly unit that looks into the wrong database must not report success."""
+    storage.require_schema()
+    for form in ((), ("--portable",)):
+        refused = shell.run("backup", "create", "--folder", tmp_path / "backups", *form)
+        assert refused.code == 2, refused.text
+        assert "nothing to back up" in refused.err
+        assert "CHANDLERY_DATABASE_URL" in refused.err
+    assert "There is no backup" in shell.run("backup", "list", "--folder", tmp_path / "backups").out
+
+
+def hold_something(storage: PostgreSQLStorage) -> None:
+    """Five candles of one series, since a backup of nothing is refused."""
+    storage.require_schema()
+    batch = candles(SERIES, 5)
+    storage.writer.write([Delivery(batch=batch, covered=batch.runs())])
+
+
 def test_a_dump_from_elsewhere_needs_trust(shell: Shell, storage: PostgreSQLStorage, tmp_path: Path) -> None:
     """Restoring a dump runs what stands in it; the portable form is data alone."""
-    storage.require_schema()
+    hold_something(storage)
     made = shell.run("backup", "create", "--folder", tmp_path / "theirs", "--json").json
+    with psycopg.connect(storage.database.conninfo) as connection:
+        connection.execute("DROP SCHEMA chandlery CASCADE")
     asked_for = ("backup", "restore", made["folder"], "--folder", tmp_path / "ours")
     refused = shell.run(*asked_for)
     assert refused.code == 2
     assert "--i-trust-this-backup" in refused.err
-    assert "Restored 0 candles" in shell.run(*asked_for, "--i-trust-this-backup").out
-    storage.catalog.ensure("okx", "BTC-USDT")
+    assert "Restored 5 candles" in shell.run(*asked_for, "--i-trust-this-backup").out
     refused = shell.run(*asked_for, "--i-trust-this-backup")
     assert refused.code == 2
     assert "is not empty" in refused.err

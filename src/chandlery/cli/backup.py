@@ -50,7 +50,8 @@ _DAMAGED = "[red]damaged[/]"
 Folder = Annotated[
     Path | None,
     typer.Option(
-        help="The folder of the backups.", show_default=configured("backup.folder", "a folder beside your data folder")
+        help="The folder of the backups.",
+        show_default=configured("backup.folder", "chandlery-backups among your user's data, wherever data.folder is"),
     ),
 ]
 Name = Annotated[str, typer.Argument(help="A backup's name, or latest, or a path to one elsewhere.")]

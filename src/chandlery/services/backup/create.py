@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chandlery.domain.instrument import Series
 from chandlery.domain.timeframe import UtcMs
+from chandlery.errors import DataNotFoundError
 from chandlery.services.backup.files import sums
 from chandlery.services.backup.manifest import Form, Manifest, Versions, write_manifest
 from chandlery.services.backup.portable import NOT_PORTABLE, write_portable
@@ -35,7 +36,8 @@ def create_backup(
     """Add a backup of ``database`` to ``shelf``. ``on_series`` is told of each series before it is read.
 
     ``folders`` are those in which pg_dump may be found; ``jobs`` is how many connections it uses.
-    Raises DatabaseError, StorageError, or ConfigurationError if no pg_dump fits the server.
+    Raises DatabaseError, StorageError, ConfigurationError if no pg_dump fits the server, or DataNotFoundError if no
+    series is stored: then most likely another database was meant.
     """
     require_schema(database, create=False)
     with snapshot(database) as held, shelf.add(now, form) as draft:
@@ -44,6 +46,11 @@ def create_backup(
         else:
             clients = fitting(held.server, folders)
             contents = _dumped_contents(held, clients, draft.folder, jobs, on_series)
+        if not contents.series:
+            raise DataNotFoundError(
+                f"the database {database.name} holds no series, so there is nothing to back up.",
+                hint="Name the one that holds your candles (CHANDLERY_DATABASE_URL, --config), or collect some first.",
+            )
         versions = Versions(
             program=metadata.version("chandlery"),
             schema=schema_status(database).applied or "",
