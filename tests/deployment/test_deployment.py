@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chandlery.cli.exits import ExitCode
 from chandlery.setting_sources import variable_name
 from chandlery.settings import KEYS
 from deployment.deployed import DEPLOY, ROOT, alerts, panels, read_yaml
@@ -16,6 +17,7 @@ from deployment.deployed import DEPLOY, ROOT, alerts, panels, read_yaml
 FILES = [path for path in DEPLOY.rglob("*") if path.is_file() and "secrets" not in path.parts]
 INSTRUCTIONS = re.findall(r"^([A-Z]+) (.*)$", (DEPLOY / "Containerfile").read_text().replace("\\\n", " "), re.MULTILINE)
 VARIABLES = {variable_name(key) for key in KEYS}
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
 
 def arguments(instruction: str) -> list[str]:
@@ -62,6 +64,24 @@ def test_the_settings_of_the_containers_exist() -> None:
     environment = read_yaml("compose.yaml")["services"]["collector"]["environment"]
     of_image = re.findall(r"(CHANDLERY_\w+)=", " ".join(arguments("ENV")))
     assert {*environment, *of_image} <= VARIABLES
+
+
+def test_what_the_compose_file_takes_from_the_environment_are_settings_too() -> None:
+    """Any other variable of such a name is refused by every command of whoever exports it."""
+    taken = re.findall(r"\$\{(CHANDLERY_\w+)", (DEPLOY / "compose.yaml").read_text())
+    assert taken
+    assert set(taken) <= VARIABLES
+    said = (ROOT / "docs" / "scheduling.md").read_text()
+    assert all(f"`{name}`" in said for name in taken)
+
+
+def test_the_collector_may_write_backups_into_a_volume_that_its_user_owns() -> None:
+    """All else is read-only. An empty volume takes the owner of the image's folder at its place."""
+    collector = read_yaml("compose.yaml")["services"]["collector"]
+    [(_, place)] = [volume.split(":") for volume in collector["volumes"]]
+    assert collector["read_only"]
+    assert Path(collector["environment"]["CHANDLERY_BACKUP_FOLDER"]).is_relative_to(place)
+    assert any(f"--home-dir {place} --create-home" in given for given in arguments("RUN"))
 
 
 def test_prometheus_scrapes_the_port_that_the_collector_serves() -> None:
@@ -135,6 +155,40 @@ def test_the_units_are_valid(tmp_path: Path) -> None:
         units[-1].write_text(text)
     checked = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
     assert "chandlery" not in checked.stderr, checked.stderr
+
+
+@pytest.mark.parametrize("unit", [path for path in UNITS if "Restart=" in path.read_text()], ids=lambda path: path.stem)
+def test_a_unit_that_made_a_mistake_stays_down(unit: Path) -> None:
+    """As the runbook says; what may pass by itself is tried again."""
+    lines = unit.read_text().splitlines()
+    assert "Restart=on-failure" in lines
+    assert f"RestartPreventExitStatus={ExitCode.USAGE.value}" in lines
+
+
+def test_units_of_the_documentation_look_into_the_same_database_as_those_deployed() -> None:
+    """Without the environment file a unit would back up root's own empty database, and report success."""
+    shown = [
+        text
+        for page in (ROOT / "docs").glob("*.md")
+        for text in re.findall(r"```ini\n(.*?)```", page.read_text(), re.S)
+    ]
+    shown = [text for text in shown if "/chandlery " in text]
+    assert shown
+    for text in [*shown, *(unit.read_text() for unit in UNITS)]:
+        assert "\nEnvironmentFile=/etc/chandlery/environment\n" in text
+
+
+def test_metrics_of_a_run_are_handed_out_of_a_folder_that_others_cannot_enter() -> None:
+    """What a service with a user of its own keeps is closed to others, and only such units may name the file."""
+    text = (DEPLOY / "systemd" / "chandlery-once.service").read_text()
+    [written] = re.findall(r"--metrics-file (\S+)", text)
+    copied, moved = (line.split() for line in re.findall(r"^ExecStopPost=-\+/usr/bin/(.*)$", text, re.MULTILINE))
+    assert copied[:3] == ["cp", "--no-dereference", written]
+    assert moved[:2] == ["mv", copied[3]]
+    assert moved[2].endswith(".prom")
+    assert not copied[3].endswith(".prom"), "half a file would be read"
+    assert str(Path(moved[2]).parent) in (ROOT / "docs" / "scheduling.md").read_text()
+    assert "RuntimeDirectoryPreserve" not in text
 
 
 def test_the_commands_of_the_units_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:

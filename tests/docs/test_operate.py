@@ -185,6 +185,6 @@ def test_units_and_services_that_the_page_names_exist() -> None:
     commands = [line for title in TITLES for block in blocks(title, "text") for line in block.splitlines()]
     commands += re.findall(r"^(?:docker|systemctl|journalctl) .*$", PAGE, re.MULTILINE)
     for command in commands:
-        named = {word for word in re.split(r"[ =]", command) if word in units | services}
+        named = {word for word in re.split(r"[ =:]", command) if word in units | services}
         assert named, command
         assert not command.startswith("docker") or named & services
