@@ -22,6 +22,7 @@ def test_every_example_in_sql_runs_and_finds_something(storage: PostgreSQLStorag
     ]
     with psycopg.connect(storage.database.conninfo) as connection:
         connection.execute("SET timezone = 'Asia/Kolkata'")
+        connection.execute("CREATE ROLE analyst")  # rolled back, since roles belong to the whole server
         for statement in statements:
             cursor = connection.execute(statement)  # type: ignore[call-overload]
             if cursor.description is not None and statement.strip():
