@@ -17,10 +17,11 @@ from chandlery.errors import ConfigurationError
 from chandlery.setting_types import (
     Count,
     CountFromZero,
+    FirstTime,
     Folder,
     Interval,
+    LastTime,
     Listed,
-    Moment,
     OptionalInterval,
     Pause,
     PromFile,
@@ -62,8 +63,8 @@ class CollectionSettings(Section):
     demo: bool = False
     symbols: Annotated[tuple[Symbol, ...], Listed] = ()
     timeframes: Annotated[tuple[Interval, ...], Listed, Field(min_length=1)] = ("1m",)
-    since: Moment = None
-    until: Moment = None
+    since: FirstTime = None
+    until: LastTime = None
     bulk: Literal["auto", "never", "only"] = "auto"
     roll_up_from: OptionalInterval = None
     follow_s: Pause = None

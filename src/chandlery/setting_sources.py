@@ -94,14 +94,19 @@ def environment_layer(environ: Mapping[str, str], known: Iterable[str], nullable
     return layer
 
 
-def override_layer(overrides: Mapping[str, object], known: Iterable[str], nullable: Iterable[str]) -> Layer:
-    """The values of the command line, by dotted name; None means that the option was not used."""
+def override_layer(
+    overrides: Mapping[str, object], known: Iterable[str], nullable: Iterable[str], places: Mapping[str, str]
+) -> Layer:
+    """The values of the command line, by dotted name; None means that the option was not used.
+
+    ``places`` says what was typed, such as ``the option --since``; without it the dotted name has to do.
+    """
     known, nullable, layer = list(known), set(nullable), Layer()
     for key, value in overrides.items():
         if key not in known:
             raise _unknown(f"the option {key}", key, known)
         if value is not None:
-            layer[key] = Given(value=_or_null(value, key in nullable), place=f"the option {key}")
+            layer[key] = Given(value=_or_null(value, key in nullable), place=places.get(key, f"the option {key}"))
     return layer
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from chandlery.domain.instrument import canonical_symbol
 from chandlery.domain.timeframe import timeframe
+from chandlery.domain.written_time import EXAMPLES, WrittenTime, written_time
 
 FIRST_YEAR, LAST_YEAR = 2009, 2100
 """No exchange traded before the one; times from the other on are mistakes."""
@@ -39,23 +41,42 @@ def _as_list(value: object) -> object:
     return value
 
 
-def _as_time(value: object) -> date | datetime | None:
-    """A date stays one; a date and time without a zone is UTC."""
+def _as_first_time(value: object) -> date | datetime | None:
+    """A date stays one, and a month is its first; a date and time without a zone is UTC."""
+    return _as_time(value, lambda named: named.start.date() if _is_plain_date(named) else _moment(named))
+
+
+def _as_last_time(value: object) -> date | datetime | None:
+    """The same, but a month is its last date; a day of another zone, which is no date, is the moment it ends."""
+
+    def end(named: WrittenTime) -> date | datetime:
+        if _is_plain_date(named):
+            return (named.end - timedelta(days=1)).date()
+        return named.end if named.whole_days else _moment(named)
+
+    return _as_time(value, end)
+
+
+def _as_time(value: object, read: Callable[[WrittenTime], date | datetime]) -> date | datetime | None:
     if value is None:
         return None
-    moment = _parsed_time(value) if isinstance(value, str) else value
+    moment = value
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, OverflowError):
+            moment = read(written_time(value))
     if not isinstance(moment, date) or not FIRST_YEAR <= moment.year < LAST_YEAR:
-        raise ValueError("it should be a date such as 2024-01-31 or 2024-01-31T12:00:00Z")
+        raise ValueError(f"it should be a time such as {EXAMPLES}")
     if not isinstance(moment, datetime):
         return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _parsed_time(text: str) -> date | datetime | None:
-    for parse in (date.fromisoformat, datetime.fromisoformat):
-        with contextlib.suppress(ValueError):
-            return parse(text)
-    return None
+def _is_plain_date(named: WrittenTime) -> bool:
+    return named.whole_days and not named.zoned
+
+
+def _moment(named: WrittenTime) -> datetime:
+    return named.start + timedelta(microseconds=(named.fraction_ns or 0) // 1_000)
 
 
 def _is_web_address(value: str) -> str:
@@ -114,6 +135,7 @@ OptionalInterval = Annotated[str | None, PlainValidator(lambda value: None if va
 Terms = Annotated[dict[str, int], PlainValidator(_as_terms)]
 Pause = Annotated[float | None, PlainValidator(_as_pause)]
 Listed = BeforeValidator(_as_list)
-Moment = Annotated[datetime | date | None, PlainValidator(_as_time)]
+FirstTime = Annotated[datetime | date | None, PlainValidator(_as_first_time)]
+LastTime = Annotated[datetime | date | None, PlainValidator(_as_last_time)]
 Folder = Annotated[Path, BeforeValidator(lambda value: Path(value).expanduser() if isinstance(value, str) else value)]
 PromFile = Annotated[Folder, AfterValidator(_for_the_textfile_collector)]

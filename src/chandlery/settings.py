@@ -56,16 +56,18 @@ def load_settings(
     config_path: Path | None = None,
     environ: Mapping[str, str] = os.environ,
     overrides: Mapping[str, object] = MappingProxyType({}),
+    places: Mapping[str, str] = MappingProxyType({}),
 ) -> Settings:
     """All settings: the defaults, over them the file, over it the environment, over it ``overrides``.
 
-    ``overrides`` has dotted names such as ``data.output``; None there means not given. Raises ConfigurationError that
-    names every value it refuses and the place it came from, and never shows a secret.
+    ``overrides`` has dotted names such as ``data.output``; None there means not given. ``places`` says what was
+    typed to give one, such as ``the option --output``. Raises ConfigurationError that names every value it refuses and
+    the place it came from, and never shows a secret.
     """
     path = config_file(config_path, environ)
     layer: Layer = file_layer(path, KEYS) if path else {}
     layer |= environment_layer(environ, KEYS, _NULLABLE)
-    layer |= override_layer(overrides, KEYS, _NULLABLE)
+    layer |= override_layer(overrides, KEYS, _NULLABLE, places)
     document: dict[str, dict[str, object]] = {section: {} for section in _SECTIONS}
     for key, given in layer.items():
         section, _, name = key.partition(".")

@@ -181,7 +181,7 @@ def test_the_password_of_the_database_shows_in_no_output_however_it_is_logged(
     ("arguments", "said"),
     [
         (("-t", "7m"), "Use one of 1m, 3m, 5m"),
-        (("--since", "yesterday"), "a date such as 2024-01-31"),
+        (("--since", "yesterday"), "the option --since is 'yesterday': it should be a time such as 2024, 2024-01,"),
         (("--since", "2024-02-02", "--until", "2024-02-01"), "until"),
         (("--output", "xml"), "'postgres', 'csv' or 'both'"),
         (("--concurrency", "0"), "greater than or equal to 1"),

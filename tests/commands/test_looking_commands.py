@@ -110,7 +110,12 @@ def test_where_there_is_nothing_to_show_it_is_said_what_is_stored(run: Run, stor
 def test_show_of_an_unknown_symbol_names_near_ones(run: Run, stored: PostgreSQLStorage) -> None:
     assert "Did you mean BTC-USDT?" in run("show", "BTC-USD", code=2)
     assert "is not a timeframe" in run("show", "BTC-USDT", "-t", "7m", code=2)
-    assert "is not a time" in run("show", "BTC-USDT", "--since", "yesterday", code=2)
+
+
+def test_a_time_that_is_none_is_refused_by_the_name_of_its_option(run: Run, stored: PostgreSQLStorage) -> None:
+    told = "the option --since is 'yesterday', which is not a time. Give one such as 2024, 2024-01, 2024-01-31 or"
+    assert told in run("show", "BTC-USDT", "--since", "yesterday", code=2)
+    assert "the option --until is '2024-13'" in run("export", "csv", "out", "--until", "2024-13", code=2)
 
 
 def test_of_several_exchanges_okx_is_meant_and_without_it_one_has_to_be_named(

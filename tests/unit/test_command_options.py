@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from chandlery.cli.app import app
-from chandlery.cli.options import several
+from chandlery.cli.options import several, typed
 from chandlery.settings import KEYS, Settings
 
 CONFIGURED = re.compile(r"(?P<key>[a-z_]+\.[a-z_]+) = (?P<value>.+)")
@@ -37,6 +37,14 @@ def test_defaults_that_a_help_names_are_those_of_the_settings() -> None:
         default = getattr(getattr(settings, section), name)
         if default is not None and default != ():
             assert found["value"] == (",".join(default) if isinstance(default, tuple) else str(default)), found["key"]
+
+
+def test_what_was_typed_is_what_an_error_names() -> None:
+    """Every option that overrides a setting is called as ``typed`` says, so that nobody looks for another."""
+    for path, one in parameters():
+        if found := CONFIGURED.fullmatch(str(one.show_default)):
+            kind, name = typed(found["key"]).removeprefix("the ").split()
+            assert (kind, name) == ("option", max(one.opts, key=len)) or name == one.name.upper(), path
 
 
 def test_timeframes_are_given_alike_everywhere() -> None:

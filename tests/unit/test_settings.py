@@ -11,9 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from chandlery.domain.timeframe import TIMEFRAMES
-from chandlery.errors import ConfigurationError
+from chandlery.errors import ConfigurationError, DataValidationError
 from chandlery.setting_sources import LARGEST_FILE, variable_name
 from chandlery.settings import KEYS, Settings, load_settings
+from chandlery.storage.intake.bounds import parse_bound
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,6 +126,33 @@ def test_a_date_as_the_end_includes_its_day() -> None:
     ).data_collection
     assert (day.since_ms, day.until_ms) == (1_706_659_200_000, 1_706_745_600_000)
     assert load_settings(environ={}).data_collection.until_ms is None
+
+
+@pytest.mark.parametrize(
+    ("text", "since", "until"),
+    [
+        ("2024", "2024-01-01T00:00Z", "2025-01-01T00:00Z"),
+        ("2024-02", "2024-02-01T00:00Z", "2024-03-01T00:00Z"),
+        ("2024-01-31", "2024-01-31T00:00Z", "2024-02-01T00:00Z"),
+        ("2024-01-31+08:00", "2024-01-30T16:00Z", "2024-01-31T16:00Z"),
+        ("2024-01-31T12", "2024-01-31T12:00Z", "2024-01-31T12:00Z"),
+        ("2024-01-31 12:30:00.25", "2024-01-31T12:30:00.25Z", "2024-01-31T12:30:00.25Z"),
+        ("2024-01-31T12:00+08:00", "2024-01-31T04:00Z", "2024-01-31T04:00Z"),
+    ],
+)
+def test_times_are_written_as_in_a_query(text: str, since: str, until: str) -> None:
+    """What ``show`` takes, ``collect`` takes too; of a moment only queries take the whole candle as the end."""
+    for key, moment in (("since", since), ("until", until)):
+        chosen = load_settings(environ={}, overrides={f"data_collection.{key}": text}).data_collection
+        assert getattr(chosen, f"{key}_ms") == datetime.fromisoformat(moment).timestamp() * 1_000
+    assert parse_bound(text, "start") == datetime.fromisoformat(since).timestamp() * 1_000
+
+
+@pytest.mark.parametrize("text", ["20240131", "2024-W05", "2024-1-1", "2024-02-30", "2024-01-31_12:00", "9999-12"])
+def test_what_a_query_does_not_understand_no_setting_does(text: str) -> None:
+    assert "2024-01-31" in message_of(overrides={"data_collection.until": text})
+    with pytest.raises(DataValidationError):
+        parse_bound(text, "end")
 
 
 @pytest.mark.parametrize(

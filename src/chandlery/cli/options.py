@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import CallbackParam
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
@@ -52,6 +53,23 @@ def several(given: list[str] | None) -> list[str] | None:
     return [part for part in parts if part] or given
 
 
+def _understood(parameter: CallbackParam, text: str | None) -> str | None:
+    """A time as it was typed, refused by the name of its option before anything else is done."""
+    from chandlery.domain.written_time import EXAMPLES, written_time
+    from chandlery.errors import DataValidationError
+
+    if text is None:
+        return None
+    try:
+        written_time(text)
+    except (ValueError, OverflowError) as error:
+        option = parameter.opts[0]
+        raise DataValidationError(
+            f"the option {option} is {text[:80]!r}, which is not a time.", hint=f"Give one such as {EXAMPLES}."
+        ) from error
+    return text
+
+
 def one_timeframe(said: str) -> Any:
     """The option of a command that takes a single timeframe."""
     return typer.Option("--timeframe", "-t", autocompletion=complete_timeframes, help=said)
@@ -86,13 +104,15 @@ WantedTimeframes = Annotated[
     _some_timeframes("One timeframe or several: 1m,1h,1d.", configured("data_collection.timeframes", "1m")),
 ]
 
-_SINCE = "From this day or time on, UTC, such as 2024-01-31 or 2024-01-31T12:00:00Z."
-_UNTIL = "Up to the end of this day, or up to this time, UTC."
-Since = Annotated[str | None, typer.Option(help=_SINCE, show_default="the first candle")]
+_SINCE = "From this day, month, year or time on, UTC, such as 2024-01-31, 2024-01 or 2024-01-31T12:00:00Z."
+_UNTIL = "Up to the end of this day, month or year, or up to this time, UTC."
+Since = Annotated[str | None, typer.Option(callback=_understood, help=_SINCE, show_default="the first candle")]
 Until = Annotated[
     str | None,
     typer.Option(
-        help="Up to the end of this day, or up to the candle of this time, UTC.", show_default="the last candle"
+        callback=_understood,
+        help="Up to the end of this day, month or year, or up to the candle of this time, UTC.",
+        show_default="the last candle",
     ),
 ]
 UntilMoment = Annotated[str | None, typer.Option(help=_UNTIL, show_default="the last candle")]
@@ -157,4 +177,20 @@ def settings_from(config: Path | None, **overrides: object) -> Settings:
     """Settings for one command. Names in ``overrides`` have two underscores for the dot: ``data__output``."""
     from chandlery.settings import load_settings
 
-    return load_settings(config, overrides={name.replace("__", "."): value for name, value in overrides.items()})
+    given = {name.replace("__", "."): value for name, value in overrides.items()}
+    return load_settings(config, overrides=given, places={key: typed(key) for key in given})
+
+
+_TYPED = {
+    "data_collection.symbols": "the argument SYMBOLS",
+    "data_collection.timeframes": "the option --timeframe",
+    "data_collection.roll_up_from": "the option --from",
+    "data_collection.follow_s": "the option --follow",
+}
+
+
+def typed(key: str) -> str:
+    """What the command line calls a setting: ``the option --since`` for ``data_collection.since``."""
+    section, _, name = key.partition(".")
+    prefix = "metrics-" if section == "metrics" else ""
+    return _TYPED.get(key, f"the option --{prefix}{name.replace('_', '-')}")

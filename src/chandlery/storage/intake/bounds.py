@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 
 from chandlery.domain.rules import EARLIEST_MS
 from chandlery.domain.timeframe import UtcMs
+from chandlery.domain.written_time import EXAMPLES, written_time
 from chandlery.errors import DataValidationError
 from chandlery.storage.intake.times import LATEST_MS, refuse_other_unit
 
@@ -18,18 +18,7 @@ Side = Literal["start", "end"]
 
 _HUGE = 10**20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HINT = "Pass a datetime, a date, whole milliseconds, or text: 2024-01, 2024-01-31, 2024-01-31T12:00:00Z."
-_TEXT = re.compile(
-    r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)([T ](?P<hour>\d\d)(:(?P<minute>\d\d)(:(?P<second>\d\d)"
-    r"(?P<fraction>\.\d{1,9})?)?)?)?)?)? ?(?P<zone>Z|[+-]\d\d(:?\d\d)?)?",
-    re.ASCII,
-)
-_PERIODS = {
-    "second": timedelta(seconds=1),
-    "minute": timedelta(minutes=1),
-    "hour": timedelta(hours=1),
-    "day": timedelta(days=1),
-}
+_HINT = f"Pass a datetime, a date, whole milliseconds, or text: {EXAMPLES}."
 
 
 def parse_bound(value: object, side: Side) -> UtcMs:
@@ -49,7 +38,7 @@ def parse_bound(value: object, side: Side) -> UtcMs:
 
 def _bound(value: object, side: Side) -> UtcMs:
     if isinstance(value, str):
-        return _of_text(value.strip(), side)
+        return _of_text(value, side)
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return _of_milliseconds(int(value))
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -76,36 +65,10 @@ def _of_instant(moment: pd.Timestamp, side: Side) -> UtcMs:
 
 
 def _of_text(text: str, side: Side) -> UtcMs:
-    parts = _TEXT.fullmatch(text)
-    if parts is None:
-        raise ValueError("no ISO text")
-    if parts["fraction"]:
-        return _of_instant(pd.Timestamp(text), side)
-    opened = _opening(parts)
-    return _ms(opened) if side == "start" else _ms(_following(parts, opened)) - 1
-
-
-def _opening(parts: re.Match[str]) -> datetime:
-    named = {name: int(parts[name]) for name in ("year", "month", "day", "hour", "minute", "second") if parts[name]}
-    return datetime(**{"month": 1, "day": 1, **named}, tzinfo=_zone(parts["zone"]))
-
-
-def _following(parts: re.Match[str], opened: datetime) -> datetime:
-    """Where the named year, month, day, hour, minute or second ends."""
-    for name, length in _PERIODS.items():
-        if parts[name]:
-            return opened + length
-    if parts["month"]:
-        return (opened + timedelta(days=32)).replace(day=1)
-    return opened.replace(year=opened.year + 1)
-
-
-def _zone(text: str | None) -> timezone:
-    if text is None or text == "Z":
-        return UTC
-    digits = text[1:].replace(":", "")
-    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
-    return timezone(-offset if text[0] == "-" else offset)
+    named = written_time(text)
+    if named.fraction_ns is not None:
+        return _of_instant(pd.Timestamp(named.start) + pd.Timedelta(named.fraction_ns, "ns"), side)
+    return _ms(named.start) if side == "start" else _ms(named.end) - 1
 
 
 def _ms(moment: datetime) -> UtcMs:
