@@ -10,7 +10,7 @@ import pytest
 from candles import START
 from chandlery.domain.candle import CandleBatch
 from chandlery.domain.span import Span
-from chandlery.domain.timeframe import HOUR_MS, MINUTE_MS, timeframe
+from chandlery.domain.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, timeframe
 from chandlery.errors import DataNotFoundError
 from chandlery.exchange.okx.rest import OkxSource
 from chandlery.services.live.iterate import LiveCandle, live
@@ -45,19 +45,26 @@ def test_coarser_candles_close_beside_the_finer_ones(storage: PostgreSQLStorage)
             assert_stored(exchange, storage, series(symbol, "5m"), Span(START, end))
 
 
-def test_holes_that_a_killed_stream_left_are_healed_at_the_start(storage: PostgreSQLStorage) -> None:
+@pytest.mark.parametrize(
+    "hole",
+    [
+        pytest.param(Span(START - 2 * HOUR_MS, START - HOUR_MS), id="killed while it ran"),
+        pytest.param(Span(START - 3 * DAY_MS, START - MINUTE_MS), id="killed while it healed an outage of three days"),
+    ],
+)
+def test_holes_that_a_killed_stream_left_are_healed_at_the_start(storage: PostgreSQLStorage, hole: Span) -> None:
     end = START + MINUTE_MS
-    day = Span(START - 3 * HOUR_MS, START)
+    past = Span(hole.start - HOUR_MS, START)
     with simulator().run_in_thread() as exchange:
         for symbol in SYMBOLS:
-            rows = exchange.market.newest(symbol, utc_bar(timeframe("1m")), day, 2**31)
-            left = rows.take((rows.open_time < START - 2 * HOUR_MS) | (rows.open_time > START - HOUR_MS))
+            rows = exchange.market.newest(symbol, utc_bar(timeframe("1m")), past, 2**31)
+            left = rows.take((rows.open_time < hole.start) | (rows.open_time >= hole.end))
             save(storage, symbol, left.columns())
 
         asyncio.run(record(exchange, storage, known_until(end)))
 
         for symbol in SYMBOLS:
-            assert_stored(exchange, storage, series(symbol), Span(day.start, end))
+            assert_stored(exchange, storage, series(symbol), Span(past.start, end))
 
 
 def save(storage: PostgreSQLStorage, symbol: str, columns: dict[str, Any]) -> None:

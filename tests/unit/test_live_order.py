@@ -90,7 +90,7 @@ def test_candles_a_minute_forgets_what_is_older() -> None:
     assert [tail.candles_a_minute(now_s) for now_s in (59.0, 61.0, 200.0)] == [3, 2, 0]
 
 
-NOW = START + 10 * DAY_MS + 1
+NOW = START + 40 * DAY_MS + 1
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,15 @@ NOW = START + 10 * DAY_MS + 1
         pytest.param(Spans(), None, NOW - 1, id="a new series begins with the bar that is open"),
         pytest.param(Spans(), START, START, id="since is believed"),
         pytest.param(Spans([Span(START, START + DAY_MS)]), None, START + DAY_MS, id="the newest stored candle goes on"),
-        pytest.param(Spans([Span(START, NOW - 1)]), None, NOW - 1 - DAY_MS, id="holes of the last day are looked for"),
+        pytest.param(
+            Spans([Span(START, NOW - 1)]), None, NOW - 1 - 30 * DAY_MS, id="holes of the last 30 days are looked for"
+        ),
+        pytest.param(
+            Spans([Span(START - 900 * DAY_MS, START - 800 * DAY_MS), Span(NOW - 1 - 7 * DAY_MS, NOW - 1)]),
+            None,
+            NOW - 1 - 30 * DAY_MS,
+            id="a gap of years is not fetched",
+        ),
         pytest.param(
             Spans([Span(NOW - 1 - 2 * MINUTE_MS, NOW - 1)]),
             None,

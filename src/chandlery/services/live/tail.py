@@ -10,8 +10,13 @@ from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import DAY_MS, UtcMs
 from chandlery.exchange.stream import Pushed
 
-LOOK_BACK_MS = DAY_MS
-"""At the start holes this far back are healed too: a stream that was killed may have left some."""
+LOOK_BACK_MS = 30 * DAY_MS
+"""At the start holes this far back are healed too: a stream that was killed may have left some.
+
+A stream that starts after an outage stores the newest candles first. If it is killed before it has healed the rest, the
+hole is as long as the outage was, and nothing tells it from one that somebody left on purpose long ago: so there is a
+bound, and it is longer than the outages that happen.
+"""
 
 _A_MINUTE_S = 60.0
 
@@ -66,9 +71,9 @@ class Tail:
 def begins_at(series: Series, covered: Spans, now: UtcMs, since: UtcMs | None) -> UtcMs:
     """From where on a series must be complete, an open time.
 
-    ``since`` if it is given. Else the end of what is covered, or a day ago if that is earlier, so that the holes of a
-    killed stream are found; yet nothing before the first covered bar, and for a new series nothing before the bar that
-    is open now: the rest of history is the affair of a collection.
+    ``since`` if it is given. Else the end of what is covered, or ``LOOK_BACK_MS`` ago if that is earlier, so that the
+    holes of a killed stream are found; yet nothing before the first covered bar, and for a new series nothing before
+    the bar that is open now: the rest of history is the affair of a collection.
     """
     timeframe = series.timeframe
     if since is not None:
