@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -201,6 +203,40 @@ def test_a_missing_file_and_a_foreign_one_are_named(portable: Backup) -> None:
     verdict = portable.verdict
     assert verdict is not None
     assert not verdict.sound
+
+
+def unreadable_file(backup: Backup, _: pytest.MonkeyPatch) -> None:
+    """A socket in its place: not even root can open one."""
+    path = backup.folder / "tables/coverage.jsonl"
+    path.unlink()
+    os.mknod(path, stat.S_IFSOCK | 0o600)
+
+
+def unreadable_folder(backup: Backup, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def failing(path: str | Path) -> Iterator[os.DirEntry[str]]:
+        if Path(path).name == "tables":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+
+
+def unreadable_manifest(backup: Backup, _: pytest.MonkeyPatch) -> None:
+    (backup.folder / CHECKSUM).unlink()
+    (backup.folder / CHECKSUM).mkdir()
+
+
+@pytest.mark.parametrize("spoil", [unreadable_file, unreadable_folder, unreadable_manifest])
+def test_what_cannot_be_read_does_not_condemn_a_backup(
+    portable: Backup, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Backup, pytest.MonkeyPatch], None]
+) -> None:
+    """An error of a disk or a mount may pass; what prune would delete for it never comes back."""
+    spoil(portable, monkeypatch)
+    with pytest.raises(StorageError, match=r"cannot be read: .* verify again"):
+        verify(portable)
+    assert portable.verdict is None
 
 
 def test_a_loss_is_found_although_every_file_has_its_checksum(dump: Backup) -> None:

@@ -70,6 +70,17 @@ def test_damaged_ones_stay_where_there_is_no_good_one(shelf: Shelf) -> None:
     assert going(shelf) == []
 
 
+def test_what_cannot_be_read_stays_and_is_named(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    """A disk or a mount that fails for a while says nothing about a backup; a file that is not there does."""
+    made(shelf, "01-01T00:00", "01-02T00:00", "01-03T00:00")
+    checksum = of(shelf, "01-01").folder / CHECKSUM
+    checksum.unlink()
+    checksum.mkdir()
+    (of(shelf, "01-02").folder / CHECKSUM).unlink()
+    assert going(shelf) == ["01-02"]
+    assert "20240101T000000Z-dump: it stays" in caplog.text
+
+
 def test_a_verdict_on_another_manifest_is_none(shelf: Shelf) -> None:
     made(shelf, "01-01T00:00")
     [backup] = shelf.backups()

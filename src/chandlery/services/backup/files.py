@@ -52,12 +52,23 @@ def flush_names(folder: Path) -> None:
         os.close(handle)
 
 
+def only_unreadable(error: StorageError) -> bool:
+    """Whether a disk, a mount or a right kept us from reading: then nothing is known of what stands there."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+
+
 def _files(folder: Path) -> Iterator[str]:
-    for place, _, names in os.walk(folder):
+    for place, _, names in os.walk(folder, onerror=_refuse):
         for name in sorted(names):
             path = Path(place, name).relative_to(folder).as_posix()
             if path not in _NOT_IN_MANIFEST:
                 yield path
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed would else look like one that is empty."""
+    raise StorageError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _sum(path: Path) -> FileSum:
