@@ -5,6 +5,7 @@
     ├── DataValidationError       input that cannot be understood as candles
     ├── DataNotFoundError         a series or instrument that is not there
     ├── StorageError              a store other than PostgreSQL (CSV files) failed
+    │   └── ArchiveUnavailable    an archived file cannot be had
     ├── DatabaseError             PostgreSQL refused or failed
     │   ├── ConnectionError       it cannot be reached
     │   ├── SchemaError           its schema is absent, older or newer than this program
@@ -57,6 +58,10 @@ class DataNotFoundError(ChandleryError, LookupError):
 
 class StorageError(ChandleryError):
     """A store other than PostgreSQL failed, such as a CSV file that cannot be read or written."""
+
+
+class ArchiveUnavailable(StorageError):
+    """An archived file cannot be had: its place is out of reach, or it is not there. All else is as it was."""
 
 
 class DatabaseError(ChandleryError):

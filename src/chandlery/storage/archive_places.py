@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from chandlery.errors import ConfigurationError, StorageError
+from chandlery.errors import ArchiveUnavailable, ConfigurationError, StorageError
 
 _S3 = "s3://"
 ASIDE = ".old"
@@ -76,7 +76,7 @@ def rename(file: str, new: str) -> None:
 
 
 def fetch(file: str, at_most: int) -> bytes:
-    """The bytes of a file, set aside or not, of which it has no more than ``at_most``. Raises StorageError."""
+    """The bytes of a file, set aside or not, of which it has no more than ``at_most``. Raises ArchiveUnavailable."""
     # it may be set aside or shown again at any time, in S3 even between a look at it and the reading
     for name in (file, file + ASIDE, file):
         try:
@@ -85,8 +85,8 @@ def fetch(file: str, at_most: int) -> bytes:
                 return data
         except OSError as error:
             if not _is_absent(error):
-                raise StorageError(f"{file} cannot be read: {_reason(error)}", hint=_next_step(file)) from error
-    raise StorageError(f"{file} is not there.", hint=_next_step(file))
+                raise ArchiveUnavailable(f"{file} cannot be read: {_reason(error)}", hint=_next_step(file)) from error
+    raise ArchiveUnavailable(f"{file} is not there.", hint=_next_step(file))
 
 
 def _is_absent(error: OSError) -> bool:

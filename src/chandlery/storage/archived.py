@@ -37,7 +37,7 @@ class ArchiveFile:
     sha256: str
 
     def fetched(self) -> bytes:
-        """What stands in it. Raises StorageError if it cannot be had, DamagedDataError if it is another."""
+        """What stands in it. Raises ArchiveUnavailable if it cannot be had, DamagedDataError if it is another."""
         data = archive_places.fetch(self.name, self.size)
         found = hashlib.sha256(data).hexdigest()
         if found != self.sha256:
@@ -54,7 +54,7 @@ class ArchivedSegment(Description):
     def read_into(self, targets: Columns, span: Span) -> int:
         """Begin ``targets``, arrays by the names of columns, with the candles that open in ``span``; returns how many.
 
-        Each has room for ``most_rows_in(span)``. Raises DamagedDataError, and StorageError if the file cannot be had.
+        Each has room for ``most_rows_in(span)``. Raises DamagedDataError, and ArchiveUnavailable.
         """
         import pyarrow as pa
         import pyarrow.parquet as pa_parquet

@@ -86,7 +86,7 @@ class SealedSeries:
     def candles(self, unit: Span) -> CandleBatch:
         """The candles of a sealed span, out of its segment or its archived file, for whoever has the series' lock.
 
-        Raises DamagedDataError, and StorageError if the file cannot be had.
+        Raises DamagedDataError, and ArchiveUnavailable if the file cannot be had.
         """
         candles = self.candles_if_sealed(unit)
         assert candles is not None, "nobody else unseals what is locked"

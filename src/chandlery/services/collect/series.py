@@ -11,7 +11,7 @@ from functools import partial
 from chandlery.domain.instrument import Instrument, Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs
-from chandlery.errors import ChandleryError, DatabaseError, StorageError
+from chandlery.errors import ArchiveUnavailable, ChandleryError, DamagedDataError, DatabaseError, StorageError
 from chandlery.exchange.source import FilePeriod, Page
 from chandlery.services import error_log
 from chandlery.services.collect.fetches import Fetch, page_fetches
@@ -27,6 +27,9 @@ _FILE_LANES = 2
 """Files of one series under way at once: one is stored while another comes."""
 
 _ASK_FOR_CLAIM_EVERY_S = 0.5
+
+_OF_ONE_SERIES = (DamagedDataError, ArchiveUnavailable)
+"""The store answers; what cannot be read is a part of one series, and all others can be stored."""
 
 
 class SeriesJob:
@@ -46,6 +49,8 @@ class SeriesJob:
         with error_log.about(self._series):
             try:
                 await self._collect_when_claimed()
+            except _OF_ONE_SERIES as error:
+                await self._failed(error)
             except (DatabaseError, StorageError) as error:
                 self._report.error = error
                 self._run.fail(error)
