@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from market import DAY, MIDNIGHT, MINUTE, assert_complete, days, series
 
@@ -179,6 +181,43 @@ def test_a_file_of_others_needs_no_store(run: Run, tmp_path: Path, monkeypatch: 
     checked = run("check", "theirs.csv", "-t", "1m", *columns)
     assert checked.code == 1, checked.text
     assert "10 bars without a row" in checked.out
+
+
+def test_files_are_read_whatever_their_suffix_is_written_in(run: Run, tmp_path: Path) -> None:
+    text = "ts,open,high,low,close,volume\n" + "\n".join(f"{MIDNIGHT + n * MINUTE},1,2,0.5,1.5,7" for n in range(9))
+    (tmp_path / "A.CSV").write_text(text)
+    for name in ("b.csv.gz", "C.CSV.GZ"):
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    for name in ("d.csv.zst", "D.CSV.ZST"):
+        (tmp_path / name).write_bytes(pa.compress(text.encode(), codec="zstd", asbytes=True))
+    for path in tmp_path.glob("*.*"):
+        checked = run("check", path.name, "-t", "1m", "--json")
+        assert (checked.code, checked.err) == (0, ""), path
+        assert checked.json["series"][0]["candles"] == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("candles.parquet", "Give it such a name if it holds CSV, or try: chandlery import candles.parquet --dry-run"),
+        ("theirs.csv.zip", "Try: chandlery import theirs.csv.zip --dry-run"),
+        ("klines/", "klines/ is a folder, neither a symbol nor a CSV file. Try: chandlery check --output csv"),
+        ("old.csv/", "Try: chandlery check --output csv --csv-folder old.csv"),
+    ],
+)
+def test_a_path_that_cannot_be_checked_is_not_taken_for_a_symbol(
+    run: Run, tmp_path: Path, name: str, step: str
+) -> None:
+    path = tmp_path / name
+    path.mkdir() if name.endswith("/") else path.write_text("PAR1")
+    checked = run("check", name)
+    assert (checked.code, step in checked.err) == (2, True), checked.err
+
+
+def test_a_folder_that_is_called_like_a_symbol_does_not_hide_it(run: Run, tmp_path: Path) -> None:
+    run("collect", "BTC-USDT", *A_DAY)
+    (tmp_path / "BTC-USDT").mkdir()
+    assert run("check", "BTC-USDT", *A_DAY).code == 0
 
 
 def test_what_makes_no_sense_is_a_usage_error_with_the_next_step(run: Run, tmp_path: Path) -> None:

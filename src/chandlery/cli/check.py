@@ -6,11 +6,11 @@ import contextlib
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chandlery.cli.check_file import check_file, file_among
 from chandlery.cli.exits import ExitCode
 from chandlery.cli.options import (
     AsJson,
@@ -53,8 +53,6 @@ Examples:
 Exit code: 0 nothing at or above --fail-on, 1 something, 2 usage, 3 database, 4 exchange. docs/quality.md explains
 every rule.
 """
-
-_FILES = (".csv", ".csv.gz", ".csv.zip", ".csv.zst")
 
 
 def register(app: typer.Typer) -> None:
@@ -101,13 +99,13 @@ def check(
         data__csv_folder=csv_folder,
     )
     least = _severity(fail_on)
-    files = [name for name in symbols or () if name.endswith(_FILES)]
-    scope = _scope(settings, [] if files else several(symbols) or [], timeframe, since, until)
+    file = file_among(symbols or ())
+    scope = _scope(settings, [] if file else several(symbols) or [], timeframe, since, until)
     repaired: Repaired | None = None
-    if files:
+    if file:
         _refuse(bool(repair or compare_exchange), "--repair and --compare-exchange are for stores, not for a file")
         _refuse(len(symbols or ()) > 1, "one file at a time")
-        report = _check_file(Path(files[0]), scope, columns)
+        report = check_file(file, scope, columns)
     else:
         _refuse(columns is not None, "--columns is for a CSV file")
         report, repaired = _check_store(settings, scope, compare_exchange, repair)
@@ -149,14 +147,6 @@ def _scope(
         since=chosen.since_ms if since else None,
         until=chosen.until_ms if until else None,
     )
-
-
-def _check_file(path: Path, scope: Scope, columns: str | None) -> Report:
-    from chandlery.services.check.tables import check_table, file_shelf
-
-    _refuse(len(scope.timeframes) != 1, "a file has one timeframe; say which, as in --timeframe 1m")
-    names = [name.strip() for name in columns.split(",")] if columns else ()
-    return check_table(file_shelf(path, scope.timeframes[0], names), scope)
 
 
 def _check_store(settings: Settings, scope: Scope, compare: int, repair: bool) -> tuple[Report, Repaired | None]:

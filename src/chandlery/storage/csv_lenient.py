@@ -66,7 +66,7 @@ def _batches(
 
     names = list(columns) or _header(path)
     yield from pacsv.open_csv(
-        pa.BufferReader(_whole_lines(path)) if whole_lines else str(path),
+        pa.BufferReader(_whole_lines(path)) if whole_lines else _opened(path),
         pacsv.ReadOptions(block_size=_BLOCK_BYTES, column_names=names, skip_rows=0 if columns else 1),
         pacsv.ParseOptions(invalid_row_handler=refuse),
         pacsv.ConvertOptions(column_types=dict.fromkeys(names, types) if types else None),
@@ -74,8 +74,13 @@ def _batches(
 
 
 def _header(path: Path) -> list[str]:
-    with pa.input_stream(str(path)) as file:
+    with _opened(path) as file:
         return [name.strip(' "\r') for name in file.read(4_096).decode(errors="replace").split("\n", 1)[0].split(",")]
+
+
+def _opened(path: Path) -> Any:
+    """The text in a file, unpacked; by itself Arrow knows no suffix in capital letters."""
+    return pa.input_stream(str(path), compression={".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower()))
 
 
 def _whole_lines(path: Path) -> bytes:
