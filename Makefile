@@ -1,4 +1,5 @@
-# Every target sets up what it needs in .venv; nothing outside this folder is changed.
+# Every target sets up what it needs below this folder, in .venv or, for some, in .venv-NAME. Outside of it the demo keeps
+# its candles in your data folder, and tests use temporary folders; run as root, the embedded PostgreSQL gets a user.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)

@@ -111,7 +111,11 @@ def test_every_block_runs_and_shows_what_the_page_shows(newcomer: Newcomer) -> N
 
 
 def assert_shown(text: str, written: str) -> None:
-    """Every line of ``text`` was written, or begins one that was; in this order."""
+    """Every line of ``text`` was written, or begins one that was; in this order.
+
+    How many requests there were is not compared: what was refused on a busy machine was asked for again.
+    """
+    text, written = (re.sub(r"\d+ requests", "# requests", one) for one in (text, written))
     lines = iter(written.splitlines())
     for line in text.splitlines():
         assert any(other.startswith(line) for other in lines), f"{line!r} is not shown, or not there:\n{written}"
