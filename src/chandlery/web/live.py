@@ -58,9 +58,7 @@ class Live:
 
     def heard_in_last_minute(self) -> int:
         """How many candles were announced in the last minute."""
-        oldest = time.monotonic() - _MINUTE_S
-        while self._heard and self._heard[0][0] < oldest:
-            self._heard.popleft()
+        self._forget()
         return sum(count for _, count in self._heard)
 
     async def events(self) -> AsyncIterator[str]:
@@ -104,7 +102,13 @@ class Live:
 
     def _stored(self, told: Announcement) -> None:
         self._heard.append((time.monotonic(), told.inserted))
+        self._forget()  # here too, for there may be no page that ever asks
         self._send(_event("stored", stored_answer(told)))
+
+    def _forget(self) -> None:
+        oldest = time.monotonic() - _MINUTE_S
+        while self._heard and self._heard[0][0] < oldest:
+            self._heard.popleft()
 
     def _send(self, event: str) -> None:
         for page in self._pages:
