@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -14,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 import chandlery
 from candles import START, candles, series
+from chandlery.storage import clock
 from chandlery.storage.intake.frames import candles_frame
 from chandlery.storage.writer import SaveResult
 from handed_in import MINUTE, frame, opens, records, rejected
@@ -53,6 +55,23 @@ def test_saving_again_changes_nothing_and_says_so(storage: PostgreSQLStorage) ->
     assert again == SaveResult(inserted=2, unchanged=5)
     assert again
     assert opens(storage.get_ohlcv_data("BTC-USDT", "1m")) == opens_of(7)
+
+
+@pytest.mark.parametrize("save", ["frame", "records"])
+def test_a_running_candle_is_refused_also_where_our_clock_is_ahead(
+    storage: PostgreSQLStorage, monkeypatch: pytest.MonkeyPatch, save: str
+) -> None:
+    """The server's clock is asked too; by ours, which is an hour ahead, the last candle has closed."""
+    exact = time.time_ns
+    minute = exact() // 1_000_000 // MINUTE * MINUTE
+    monkeypatch.setattr(clock.time, "time_ns", lambda: exact() + 3_600_000_000_000)
+    closed_and_one_to_come = candles(series(), 30, start=minute - 20 * MINUTE).take(np.array([0, 1, 2, 25]))
+    given = candles_frame(closed_and_one_to_come)
+    if save == "frame":
+        assert storage.save_ohlcv_data(given, "BTC-USDT", "1m") == SaveResult(inserted=3, rejected=1)
+    else:
+        assert storage.bulk_insert(given.assign(symbol="BTC-USDT", interval="1m").to_dict("records")) == 3
+    assert rejected(storage).total() == 1
 
 
 def test_other_values_for_a_stored_candle_are_a_revision(storage: PostgreSQLStorage) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.conninfo import make_conninfo
 
 from candles import START, candles, changed, series
 from chandlery.domain.candle import CandleBatch
@@ -239,6 +240,20 @@ def test_all_damage_is_found_in_one_go_and_a_frame_is_as_it_was(
     monkeypatch.setattr(ArrowLink, "in_snapshot", lambda link, work: asked.append(1) or in_snapshot(link, work))
     assert mixed.get_ohlcv_data(list(SYMBOLS), "30m").equals(before)
     assert len(asked) == 2
+
+
+def test_who_may_only_read_does_not_wait_for_a_note_of_the_damage(
+    mixed: PostgreSQLStorage, sources: list[CandleBatch]
+) -> None:
+    """A standby refuses every note, and what is refused for good must not look like an outage."""
+    spoil(mixed, rows_kept=True)
+    options = "-c default_transaction_read_only=on"
+    with PostgreSQLStorage(make_conninfo(mixed.database.conninfo, options=options)) as reading:
+        setbacks: list[Any] = []
+        reading.database.persistence.on_setback = setbacks.append
+        table = reading.reader.read([batch.series for batch in sources], EVER)
+    assert all(identical(table.batch(number), batch) for number, batch in enumerate(sources))
+    assert not setbacks
 
 
 def test_of_a_damaged_segment_the_rows_are_read_and_it_is_told(

@@ -92,8 +92,12 @@ class Ledger:
         self._store("remember_beginning", series, {"begins_at": to_datetime(begins_at)})
 
     def remember_error(self, series: Series, error: Mapping[str, Any]) -> None:
-        """Keep what last went wrong with a series, for ``chandlery status``; the next good write clears it."""
-        self._store("remember_error", series, {"error": Jsonb(dict(error))})
+        """Keep what last went wrong with a series, for ``chandlery status``; the next good write clears it.
+
+        Where nothing may be written (a standby, a session for readers) there is nothing to wait for.
+        """
+        if self._database.transact(_may_write):
+            self._store("remember_error", series, {"error": Jsonb(dict(error))})
 
     def entries(self) -> list[LedgerEntry]:
         """Every series of the database."""
@@ -127,6 +131,11 @@ class Ledger:
         instrument_id = self._catalog.ensure(series.exchange, series.symbol)
         parameters = {**_key(instrument_id, series), **values}
         self._database.transact(lambda connection: connection.execute(query(name), parameters))
+
+
+def _may_write(connection: psycopg.Connection) -> bool:
+    [(read_only,)] = connection.execute("SHOW transaction_read_only")
+    return bool(read_only == "off")
 
 
 def read_coverage(connection: psycopg.Connection, instrument_id: int, series: Series) -> Spans:

@@ -8,18 +8,18 @@ frame = storage.get_ohlcv_data("BTC-USDT", "1m", "2024-01-01", "2024-01-31")
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from chandlery.domain.candle import CandleBatch, Rejected
 from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.rules import judge
-from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, timeframe
+from chandlery.domain.timeframe import TIMEFRAMES, Timeframe, UtcMs, timeframe
 from chandlery.errors import DamagedDataError, DatabaseError, DataNotFoundError, DataValidationError
 from chandlery.storage.asked import fields_of, listed, span_of
 from chandlery.storage.candles import Candles
 from chandlery.storage.catalog import DEFAULT_EXCHANGE, Catalog
+from chandlery.storage.clock import earlier_now
 from chandlery.storage.config import PostgresConfig
 from chandlery.storage.coverage import Ledger
 from chandlery.storage.database import Database, DatabaseOptions
@@ -128,7 +128,8 @@ class PostgreSQLStorage:
 
         series = self._series(self._exchange or DEFAULT_EXCHANGE, symbol, interval)
         self.require_schema()
-        return self.writer.write([_delivery(rows_from_frame(df, series))])
+        rows = rows_from_frame(df, series)
+        return self.writer.write([_delivery(rows, earlier_now(self.database))])
 
     def bulk_insert(self, records: Sequence[Mapping[str, Any]]) -> int:
         """Store records of any number of series in one transaction; the number of new candles.
@@ -143,7 +144,8 @@ class PostgreSQLStorage:
 
         self.require_schema()
         sorted_out = rows_from_records(records, self._exchange or DEFAULT_EXCHANGE, self._intervals)
-        deliveries = [_delivery(rows) for rows in sorted_out.by_series.values()]
+        now = earlier_now(self.database)
+        deliveries = [_delivery(rows, now) for rows in sorted_out.by_series.values()]
         return self.writer.write(deliveries, sorted_out.refused)
 
     def get_ohlcv_data(
@@ -277,9 +279,9 @@ class PostgreSQLStorage:
         return bar
 
 
-def _delivery(given: FrameRows) -> Delivery:
+def _delivery(given: FrameRows, now: UtcMs) -> Delivery:
     """Judge what was handed in. What holding these candles proves is the runs they fill, and no more."""
-    verdict = judge(given.rows, now=time.time_ns() // 1_000_000, raw=given.raw)
+    verdict = judge(given.rows, now=now, raw=given.raw)
     rejected: Rejected = given.rejected + verdict.rejected
     return Delivery(
         batch=verdict.accepted,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC as EXACT_UTC
-from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -149,8 +147,3 @@ def _is_ours(file: Path, folder: Path) -> bool:
     """Files of the kinds that hold candles; hidden ones are somebody's work in progress."""
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
     return file.name.lower().endswith(KINDS) and file.is_file() and not hidden
-
-
-def now_ms() -> int:
-    """UTC milliseconds."""
-    return int(datetime.now(EXACT_UTC).timestamp() * 1000)

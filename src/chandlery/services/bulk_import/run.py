@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from chandlery.errors import DataValidationError
-from chandlery.services.bulk_import.given import Told, now_ms
+from chandlery.services.bulk_import.given import Told
 from chandlery.services.bulk_import.job import Job, SourceReport, Watch
 from chandlery.services.bulk_import.sinks import Comparison, Sink, Verification
+from chandlery.storage.clock import earlier_now
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.runs import RunLog
 from chandlery.storage.sources.archives import Source
@@ -44,7 +45,8 @@ def import_sources(
         verification = Verification(storage) if manner.verify else None
         run = None if manner.dry_run else RunLog(storage.database)
         number = run.start(f"import {source.name}") if run else 0
-        report = Job(source, told, sink, now=now_ms(), verification=verification, watch=watch).run()
+        now = earlier_now(storage.database)
+        report = Job(source, told, sink, now=now, verification=verification, watch=watch).run()
         if run:
             run.finish(number, outcome_of(report), 0, report.result)
         reports.append(report)
