@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
+import psycopg
 import pytest
 
 from candles import START
@@ -16,7 +18,7 @@ from chandlery.exchange.okx.rest import OkxSource
 from chandlery.services.live.iterate import LiveCandle, live
 from chandlery.services.live.recorder import LiveWanted, Recorder
 from chandlery.services.outputs import PostgresOutput
-from chandlery.settings import load_settings
+from chandlery.settings import Settings, load_settings
 from chandlery.simulator import Simulator, StreamFaultKind
 from chandlery.simulator.bars import utc_bar
 from chandlery.storage.postgres import PostgreSQLStorage
@@ -83,19 +85,16 @@ def test_a_symbol_that_is_not_listed_is_an_error_with_near_ones(storage: Postgre
     assert "BTC-USDT" in error.value.hint
 
 
+def settings_of(exchange: Simulator) -> Settings:
+    overrides = {"data_collection.base_url": exchange.base_url, "data_collection.stream_grace_s": GRACE_S}
+    return load_settings(None, environ={}, overrides=overrides)
+
+
 async def read(exchange: Simulator, count: int, *, storage: PostgreSQLStorage | None = None) -> list[LiveCandle]:
     """The first ``count`` candles of two symbols."""
-    settings = load_settings(
-        None,
-        environ={},
-        overrides={
-            "data_collection.base_url": exchange.base_url,
-            "data_collection.stream_grace_s": GRACE_S,
-        },
-    )
     seen: list[LiveCandle] = []
     async with asyncio.timeout(30):
-        candles = live(SYMBOLS[:2], "1m", storage=storage, settings=settings)
+        candles = live(SYMBOLS[:2], "1m", storage=storage, settings=settings_of(exchange))
         try:
             async for candle in candles:
                 seen.append(candle)
@@ -124,3 +123,36 @@ def test_readers_get_each_candle_once_in_order_and_after_its_commit(storage: Pos
             assert opens == market.open_time.tolist()
             assert [candle.close for candle in of_symbol] == market.close.tolist()
             assert [candle.quote_volume for candle in of_symbol] == market.quote_volume.tolist()
+
+
+def slow_statement(storage: PostgreSQLStorage) -> None:
+    storage.database.transact(lambda connection: connection.execute("SELECT pg_sleep(3)"))
+
+
+async def somebody_waits(blocker: psycopg.Connection) -> None:
+    """Until somebody waits for a lock of ``blocker``."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'chandlery.coverage'::regclass AND NOT granted"
+    async with asyncio.timeout(30):
+        while blocker.execute(waiting).fetchone() == (0,):  # noqa: ASYNC110 - the server tells nobody of it
+            await asyncio.sleep(0.05)
+
+
+def test_leaving_neither_cuts_what_others_do_on_the_same_storage_nor_waits_for_a_store_that_is_stuck(
+    storage: PostgreSQLStorage,
+) -> None:
+    async def run(exchange: Simulator) -> float:
+        candles = live(SYMBOLS[:1], "1m", storage=storage, settings=settings_of(exchange))
+        await anext(candles)
+        with psycopg.connect(storage.database.conninfo) as blocker:
+            blocker.execute("LOCK TABLE chandlery.coverage IN EXCLUSIVE MODE")
+            await somebody_waits(blocker)
+            others = asyncio.create_task(asyncio.to_thread(slow_statement, storage))
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+            await candles.aclose()
+            took_s = time.monotonic() - began
+            await others
+        return took_s
+
+    with simulator().run_in_thread() as exchange:
+        assert asyncio.run(run(exchange)) < 4.0  # the database itself would give up after five

@@ -18,7 +18,7 @@ from chandlery.domain.instrument import Series, canonical_symbol
 from chandlery.domain.timeframe import timeframe
 from chandlery.services.live.order import InOrder
 from chandlery.services.live.recorder import LiveWanted, Recorder
-from chandlery.services.live.store import LiveStore, NoStore, NothingKnown
+from chandlery.services.live.store import Lent, LiveStore, NoStore, NothingKnown
 from chandlery.storage.writer import Delivery
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ async def live(
     )
     if storage is not None:
         storage.require_schema()
-    store: LiveStore = NoStore() if storage is None else NothingKnown(PostgresOutput(storage))
+    store: LiveStore = NoStore() if storage is None else NothingKnown(Lent(PostgresOutput(storage)))
     grace_s = chosen.data_collection.stream_grace_s
     async with OkxSource(okx_settings(chosen), on_event=error_log.exchange_event) as source:
         recorder = Recorder(source, okx_streaming(chosen), store, grace_s=grace_s)

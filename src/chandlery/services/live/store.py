@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import contextvars
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from chandlery.domain.instrument import Instrument, Series
 from chandlery.domain.span import Spans
+from chandlery.storage.deadline import attended
 from chandlery.storage.writer import Delivery, SaveResult
+
+T = TypeVar("T")
 
 
 class LiveStore(Protocol):
@@ -54,6 +60,47 @@ class NoStore:
 
     def take_heart(self) -> None:
         """Nothing was given up."""
+
+
+class Lent:
+    """A store on a database that its owner goes on using: to give it up ends our calls and nobody else's.
+
+    A call under way is left to itself then. It may still commit, which does no harm: what is stored twice changes
+    nothing.
+    """
+
+    def __init__(self, store: LiveStore) -> None:
+        self._store = store
+        self._given_up = threading.Event()
+
+    def prepare(self, instruments: Sequence[Instrument]) -> None:
+        """As the store does."""
+        self._unless_given_up(self._store.prepare, instruments)
+
+    def covered(self, series: Series) -> Spans:
+        """As the store says."""
+        return self._unless_given_up(self._store.covered, series)
+
+    def save_all(self, deliveries: Sequence[Delivery]) -> SaveResult:
+        """As the store does."""
+        return self._unless_given_up(self._store.save_all, deliveries)
+
+    def give_up(self) -> None:
+        """Our calls under way fail soon; the database hears nothing of it."""
+        self._given_up.set()
+
+    def take_heart(self) -> None:
+        """Our calls are waited for again."""
+        self._given_up.clear()
+
+    def _unless_given_up(self, work: Callable[..., T], *arguments: object) -> T:
+        context = contextvars.copy_context()  # the thread knows what the error log is about
+        return attended(
+            lambda _: context.run(work, *arguments),
+            longest_silence_s=math.inf,  # the database has limits of its own
+            given_up=self._given_up,
+            when_late=lambda _: None,
+        )
 
 
 class NothingKnown:
