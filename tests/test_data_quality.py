@@ -312,6 +312,19 @@ def test_damaged_files_are_looked_at_too(
     assert told(edited(files, edit)) == expected
 
 
+def test_doubled_lines_on_both_sides_of_a_cut_are_duplicates(files: InFiles) -> None:
+    """Every line but the first is there twice, so that a piece would end between two rows of one bar."""
+    count = PIECE // 2 + 1_000
+    fine = candles(BTC, count)
+    files.put(fine)
+    files.put(roll_up(fine, timeframe("15m"), fine.runs())[0])
+    header, first, *lines = files.files.path(BTC).read_text().splitlines(keepends=True)
+    files.files.path(BTC).write_text("".join([header, first, *(line * 2 for line in lines)]))
+    report = looked(files, now=START + count * MINUTE)
+    assert told(report) == [(Rule.DUPLICATE, bars(1, count - 1), count - 1)]
+    assert max(map(len, files.shelf.rows(BTC, None, None))) == PIECE + 1, "a piece grows by the rows of one bar"
+
+
 MARKET_NOW = START + 400 * MINUTE
 FAST = dict.fromkeys(Endpoint, RateLimit(requests=2_000, window_s=1.0))
 

@@ -255,8 +255,11 @@ def candles(shelf: Shelf, series: Series, span: Span, now: UtcMs) -> CandleBatch
 
 
 def _pieces(rows: CandleRows, since: UtcMs | None, until: UtcMs | None) -> Iterator[CandleRows]:
-    """The rows of ``[since, until)``, which ascend, in pieces."""
+    """The rows of ``[since, until)``, which ascend, in pieces. All rows of a bar are in one, to be judged together."""
     first = 0 if since is None else int(np.searchsorted(rows.open_time, since))
     end = len(rows) if until is None else int(np.searchsorted(rows.open_time, until))
-    for start in range(first, end, PIECE):
-        yield rows.take(slice(start, min(start + PIECE, end)))
+    while first < end:
+        last = int(rows.open_time[min(first + PIECE, end) - 1])
+        stop = min(int(np.searchsorted(rows.open_time, rows.series.timeframe.close_of(last))), end)
+        yield rows.take(slice(first, stop))
+        first = stop
