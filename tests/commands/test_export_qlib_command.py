@@ -92,6 +92,10 @@ def test_a_part_is_exported_and_told_as_json(run: Run, stored: PostgreSQLStorage
     assert set(rows) == {"60min", "day"}
     assert rows["60min"]["candles"] == 72
     assert (rows["60min"]["first"], rows["60min"]["last"]) == ("2024-01-02T00:00:00Z", "2024-01-04T23:00:00Z")
+    assert {(row["exchange"], row["symbol"], row["timeframe"]) for row in told["series"]} == {
+        ("okx", "BTC-USDT", "1h"),
+        ("okx", "BTC-USDT", "1d"),
+    }
     assert told["outcome"] == "new"
     assert told["largest_relative_error"]["close"] < 6e-8
 

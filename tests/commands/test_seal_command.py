@@ -110,6 +110,10 @@ def test_damage_is_found_repaired_or_given_up(run: Run, stored: CandleBatch, sto
     spoil()
     assert "Run: chandlery seal BTC-USDT --timeframe 30m --verify" in run("show", "BTC-USDT", "-t", "30m", code=3)
     assert "is damaged and has no rows. To collect it again" in run("seal", "--verify", code=1)
+    name = {"exchange": "okx", "symbol": "BTC-USDT", "timeframe": "30m"}
+    december = {**name, "start": "2024-12-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"}
+    told = json.loads(run("seal", "--verify", "--json", code=1))
+    assert (told["damaged"][1], told["repaired"]) == (december, [])
     assert "is given up. Run chandlery collect" in run("seal", "--refetch")
     row = only(run("status", "--json"))
     assert (row["candles"], row["sealed"], row["coverage"]) == (48, 0, 1.0)

@@ -20,7 +20,7 @@ from chandlery.domain.instrument import Series
 from chandlery.domain.rollup import roll_up
 from chandlery.domain.span import Span, Spans
 from chandlery.errors import DamagedDataError, DatabaseError
-from chandlery.services.seal import Sealer, SealReport
+from chandlery.services.seal import Sealer, SealReport, Unit
 from chandlery.storage.database import DatabaseOptions
 from chandlery.storage.delivery import Delivery, SaveResult
 from chandlery.storage.postgres import PostgreSQLStorage
@@ -108,7 +108,7 @@ def test_a_month_with_rows_that_are_no_candles_is_passed_over(
     with psycopg.connect(storage.database.conninfo) as by_hand:
         statement = "INSERT INTO chandlery.candle SELECT %s, 2, 2, 2, 2, 2, 2, id, '30m' FROM chandlery.instrument"
         by_hand.execute(statement, [time])
-    assert seal(storage, drop_rows=True).passed_over == ("BTC-USDT 30m 2024-11-01",)
+    assert seal(storage, drop_rows=True).passed_over == (Unit(HALF_HOURS, NOVEMBER),)
     assert sealed(storage) == [Sealed(DECEMBER, rows_kept=False)]
 
 
@@ -316,7 +316,10 @@ def test_a_damaged_segment_is_dropped_where_its_rows_are(storage: PostgreSQLStor
     [entry] = sealer.entries()
     with pytest.raises(DamagedDataError, match=r"checksum.* chandlery seal BTC-USDT --timeframe 30m --verify"):
         sealer.drop_rows(entry)
-    assert sealer.verify(entry).repaired == ("BTC-USDT 30m 2024-11-01", "BTC-USDT 30m 2024-12-01")
+    assert [str(unit) for unit in sealer.verify(entry).repaired] == [
+        "BTC-USDT 30m 2024-11-01",
+        "BTC-USDT 30m 2024-12-01",
+    ]
     assert seal(storage).spans == 2
     assert sealer.verify(entry) == SealReport()
 

@@ -108,6 +108,7 @@ def _plain(report: ExportReport) -> dict[str, Any]:
 
 def _plain_series(row: SeriesReport) -> dict[str, Any]:
     return {
+        "exchange": row.exchange,
         "symbol": row.symbol,
         "timeframe": row.timeframe,
         "freq": row.freq,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chandlery.cli.exits import ExitCode
 from chandlery.cli.options import AsJson, Config, OlderThan, Since, Symbols, Timeframes, Until, settings_from
+from chandlery.cli.plain import plain_series, plain_span
 from chandlery.cli.screen import complain, day, say, size, write_json
 from chandlery.errors import DataValidationError
 
@@ -77,7 +77,7 @@ def seal(
 
     report = _run(work, symbols, timeframe, config)
     if json:
-        write_json(asdict(report))
+        write_json(_plain(report))
     else:
         _tell(report, drop_rows=drop_rows)
     return ExitCode.INCOMPLETE if report.damaged else ExitCode.COMPLETE
@@ -97,7 +97,7 @@ def unseal(
     span = span_of(since, until)
     report = _run(lambda sealer, entry: sealer.unseal(entry, span), symbols, timeframe, config)
     if json:
-        write_json(asdict(report))
+        write_json(_plain(report))
     else:
         say(f"Unsealed {report.spans:,} spans; {report.candles:,} candles are rows again.")
 
@@ -115,6 +115,17 @@ def _run(work: Work, symbols: list[str] | None, timeframes: list[str] | None, co
         return sum((work(sealer, entry) for entry in sealer.entries(symbols or (), names)), SealReport())
 
 
+def _plain(report: SealReport) -> dict[str, Any]:
+    named = {name: getattr(report, name) for name in ("repaired", "given_up", "damaged", "passed_over")}
+    return {
+        "spans": report.spans,
+        "candles": report.candles,
+        "bytes": report.bytes,
+        "rows_dropped": report.rows_dropped,
+        **{name: [{**plain_series(unit.series), **plain_span(unit.span)} for unit in of] for name, of in named.items()},
+    }
+
+
 def described(series: Series, span: Span) -> str:
     """What is worked on."""
     return f"{series} {day(span.start)}"
@@ -125,14 +136,14 @@ def _tell(report: SealReport, *, drop_rows: bool) -> None:
     say(f"Sealed {report.spans:,} spans with {report.candles:,} candles{each}.")
     if drop_rows:
         say(f"Dropped {report.rows_dropped:,} rows.")
-    for span in report.repaired:
-        complain(f"{span} was damaged, and is sealed anew from its rows.")
-    for span in report.given_up:
-        complain(f"{span} was damaged and is given up. Run chandlery collect for it.")
-    for span in report.damaged:
-        complain(f"{span} is damaged and has no rows. To collect it again: chandlery seal --refetch, then collect.")
-    for span in report.passed_over:
-        complain(f"{span} holds rows that are no candles, and cannot be sealed. They were written by hand.")
+    for unit in report.repaired:
+        complain(f"{unit} was damaged, and is sealed anew from its rows.")
+    for unit in report.given_up:
+        complain(f"{unit} was damaged and is given up. Run chandlery collect for it.")
+    for unit in report.damaged:
+        complain(f"{unit} is damaged and has no rows. To collect it again: chandlery seal --refetch, then collect.")
+    for unit in report.passed_over:
+        complain(f"{unit} holds rows that are no candles, and cannot be sealed. They were written by hand.")
 
 
 _DAYS = {"d": 1, "w": 7}

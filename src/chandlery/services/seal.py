@@ -18,6 +18,7 @@ from chandlery.domain.timeframe import Timeframe, UtcMs
 from chandlery.errors import DamagedDataError
 from chandlery.storage.coverage import LedgerEntry, read_held
 from chandlery.storage.partitions import Partitions, partitions_of
+from chandlery.storage.pgtime import to_datetime
 from chandlery.storage.postgres import PostgreSQLStorage
 from chandlery.storage.sealed import Sealed, SealedSeries, give_back_space, guard, identical, sealing_units
 
@@ -25,13 +26,24 @@ if TYPE_CHECKING:
     import psycopg
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A span of a series that is sealed as one; as text it is its name for people, ``BTC-USDT 1m 2024-01-01``."""
+
+    series: Series
+    span: Span
+
+    def __str__(self) -> str:
+        return f"{self.series} {to_datetime(self.span.start):%Y-%m-%d}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealReport:
     """What was done: spans sealed or unsealed, their candles, and the bytes of new segments.
 
-    ``rows_dropped`` are rows that live in segments alone now. The rest names spans, such as ``BTC-USDT 1m 2024-01-01``:
-    ``repaired`` had damaged segments, which were dropped, and have rows; ``given_up`` had none, and are to be collected
-    again; ``damaged`` have none either and were left as they are; ``passed_over`` hold rows written by hand that are no
+    ``rows_dropped`` are rows that live in segments alone now. The rest names what is sealed as one: ``repaired`` had
+    damaged segments, which were dropped, and have rows; ``given_up`` had none, and are to be collected again;
+    ``damaged`` have none either and were left as they are; ``passed_over`` hold rows written by hand that are no
     candles of their timeframe, and cannot be sealed.
     """
 
@@ -39,10 +51,10 @@ class SealReport:
     candles: int = 0
     bytes: int = 0
     rows_dropped: int = 0
-    repaired: tuple[str, ...] = ()
-    given_up: tuple[str, ...] = ()
-    damaged: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    repaired: tuple[Unit, ...] = ()
+    given_up: tuple[Unit, ...] = ()
+    damaged: tuple[Unit, ...] = ()
+    passed_over: tuple[Unit, ...] = ()
 
     def __add__(self, other: SealReport) -> SealReport:
         return SealReport(**{f.name: add(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)})
@@ -165,7 +177,7 @@ def _seal(held: SealedSeries, entry: LedgerEntry, unit: Span, before: UtcMs) -> 
     try:
         candles = held.rows(unit)
     except ValueError:
-        return SealReport(passed_over=(held.name(unit),))
+        return SealReport(passed_over=(Unit(held.series, unit),))
     if not len(candles):
         return SealReport()
     return SealReport(spans=1, candles=len(candles), bytes=held.seal(unit, candles))
@@ -190,14 +202,14 @@ def _verify(held: SealedSeries, unit: Span, refetch: bool) -> SealReport:
     found = _still_sealed(held, unit)
     if found is None or _is_sound(held, found):
         return SealReport()
-    name = held.name(unit)
+    named = (Unit(held.series, unit),)
     if not found.rows_kept and not refetch:
-        return SealReport(damaged=(name,))
+        return SealReport(damaged=named)
     held.drop_segments([unit])
     if found.rows_kept:
-        return SealReport(repaired=(name,))
+        return SealReport(repaired=named)
     held.forget_coverage(bars_of(held.series.timeframe, unit))
-    return SealReport(given_up=(name,))
+    return SealReport(given_up=named)
 
 
 def _is_sound(held: SealedSeries, sealed: Sealed) -> bool:

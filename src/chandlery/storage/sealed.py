@@ -78,7 +78,7 @@ class SealedSeries:
         return [Sealed(Span(to_ms(start), to_ms(end)), kept) for start, end, kept in rows]
 
     def rows(self, span: Span) -> CandleBatch:
-        """The candles that stand as rows and open in ``span``."""
+        """The candles that stand as rows and open in ``span``. Raises MisplacedRowError if one is no candle."""
         with self.connection.cursor(binary=True) as cursor:
             row = cursor.execute(query("stored_candles", table=self._table), self._values(span)).fetchone()
         return CandleBatch.empty(self.series) if row is None or row[0] is None else candles_from(row[0], self.series)
@@ -200,10 +200,6 @@ class SealedSeries:
         lock_series(self.connection, [lock_key(1, number, series) for number, series, _ in stale])
         uncover(self.connection, stale)
         self.connection.execute(query("forget_coverage"), self._key | {"bars": to_multirange(Spans([bars]))})
-
-    def name(self, unit: Span) -> str:
-        """A sealed span for people, such as ``BTC-USDT 1m 2024-01-01``."""
-        return f"{self.series} {to_datetime(unit.start):%Y-%m-%d}"
 
     @property
     def _key(self) -> dict[str, Any]:

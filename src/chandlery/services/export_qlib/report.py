@@ -20,6 +20,7 @@ class SeriesReport:
     bars in them; ``without_turnover`` counts the candles whose turnover nobody told, so that they have no vwap.
     """
 
+    exchange: str
     symbol: str
     timeframe: str
     freq: str

@@ -130,6 +130,7 @@ class _Tally:
         first, last = self.first or 0, self.last or 0
         bars = series.timeframe.ordinal(last) - series.timeframe.ordinal(first) + 1
         return SeriesReport(
+            exchange=series.exchange,
             symbol=series.symbol,
             timeframe=series.timeframe.name,
             freq=freq_of(series.timeframe),
