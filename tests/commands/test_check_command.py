@@ -161,6 +161,24 @@ def test_files_are_checked_and_repaired_too(run: Run, exchange: Simulator, tmp_p
     assert path.read_text().splitlines(keepends=True) == lines
 
 
+def test_where_candles_go_to_both_stores_both_are_repaired(
+    run: Run, storage: PostgreSQLStorage, tmp_path: Path
+) -> None:
+    both = ("--output", "both", *A_DAY)
+    run("collect", "BTC-USDT", "-t", "4h", *both)
+    file = CsvStore(tmp_path / "data" / "klines").path(series("BTC-USDT", "4h"))
+    good = file.read_text()
+    [_, first, *_] = lines = good.splitlines(keepends=True)
+    fields = first.split(",")
+    fields[2] = f"{float(fields[2]) + 1:g}"
+    file.write_text("".join([lines[0], ",".join(fields), *lines[2:]]))
+    statement = "UPDATE chandlery.candle SET high = high + 1 WHERE open_time = to_timestamp(%s)"
+    storage.database.transact(lambda connection: connection.execute(statement, [(MIDNIGHT - DAY) / 1000]))
+    repaired = run("check", *both, "--compare-exchange", "6", "--repair", "--json")
+    assert repaired.json["repair"]["before"] == {"exchange-mismatch": 1}
+    assert file.read_text() == good
+
+
 def test_a_sample_is_compared_with_the_exchange(run: Run, storage: PostgreSQLStorage) -> None:
     span = Span(MIDNIGHT - DAY, MIDNIGHT)
     run("collect", "BTC-USDT", "-t", "4h", *A_DAY)

@@ -232,19 +232,21 @@ async def _repair(settings: Settings, shelf: Shelf, output: Output, report: Repo
 
 @contextlib.contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[Shelf, Output]]:
-    """The store to check, and the same to write to; where candles go to both, the database is what is checked."""
+    """The store to check, and where a repair goes; where candles go to both, the database is what is checked."""
     from chandlery.services.check import CsvShelf, PostgresShelf
     from chandlery.services.opening import open_storage
-    from chandlery.services.outputs import CsvOutput, PostgresOutput
+    from chandlery.services.outputs import BothOutputs, CsvOutput, PostgresOutput
     from chandlery.storage.csv_files import CsvStore
 
+    store = CsvStore(settings.data.csv_folder)
     if settings.data.output == "csv":
-        store = CsvStore(settings.data.csv_folder)
         yield CsvShelf(store), CsvOutput(store)
         return
     with open_storage(settings) as storage:
         storage.require_schema()
-        yield PostgresShelf(storage), PostgresOutput(storage)
+        database = PostgresOutput(storage)
+        both = settings.data.output == "both"
+        yield PostgresShelf(storage), BothOutputs(database, CsvOutput(store)) if both else database
 
 
 def _watch(series: Series) -> None:
