@@ -11,6 +11,7 @@
     │   ├── SchemaError           its schema is absent, older or newer than this program
     │   ├── HealthCheckError      it answers, but not as a healthy server does
     │   └── DamagedDataError      what is stored is not what was written
+    │       └── MisplacedRowError a row written by hand is no candle
     └── ExchangeError             the exchange refused or failed
         ├── RateLimited           too many requests; it says when to come back
         ├── ExchangeUnavailable   it cannot be reached, or answers nonsense
@@ -94,6 +95,10 @@ class HealthCheckError(DatabaseError):
 
 class DamagedDataError(DatabaseError):
     """What is stored is not what was written: a sealed month whose bytes have changed."""
+
+
+class MisplacedRowError(DamagedDataError, ValueError):
+    """A stored row opens at a time at which no bar of its timeframe does, as one written by hand may."""
 
 
 class ExchangeError(ChandleryError):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import psycopg
 import pytest
 
 from candles import START, candles, series
 from chandlery.domain.span import Span
 from chandlery.domain.timeframe import DAY_MS, timeframe
-from chandlery.errors import ArchiveUnavailable, DamagedDataError
+from chandlery.errors import ArchiveUnavailable, DamagedDataError, MisplacedRowError
 from chandlery.exchange.okx import OkxSettings, OkxSource
 from chandlery.services.archive import Archiver
 from chandlery.services.collect import Collector, Follower, Round, Wanted
@@ -128,3 +130,25 @@ def test_whoever_follows_goes_on_from_the_first_round_on(
     with_collector(exchange, storage, follow)
     assert [(one.error, len(one.problems), one.went_well) for one in rounds] == [(None, 1, False)] * 2
     assert all(one.reports[1].complete for one in rounds)
+
+
+@pytest.mark.parametrize("time", ["2024-11-08 16:00:00+00:00", "2024-11-08 00:00:00.000100+00:00"])
+def test_a_row_written_by_hand_that_is_no_candle_is_named_and_stops_no_other_series(
+    exchange: Simulator, storage: PostgreSQLStorage, time: str
+) -> None:
+    """No constraint refuses it."""
+    days = replace(HALF_HOURS, timeframe=timeframe("1d"))
+    first = candles(days, 5, start=NOVEMBER.start)
+    storage.writer.write([Delivery(batch=first, covered=first.runs())])
+    with psycopg.connect(storage.database.conninfo) as by_hand:
+        statement = "INSERT INTO chandlery.candle SELECT %s, 2, 2, 2, 2, 2, 2, id, '1d' FROM chandlery.instrument"
+        by_hand.execute(statement, [time])
+    wanted = replace(WANTED, timeframes=[days.timeframe], roll_up_from=None)
+    failed, other = with_collector(exchange, storage, lambda make: make().run(wanted))
+    assert isinstance(failed.error, MisplacedRowError)
+    assert failed.missing.length == 25 * DAY_MS
+    assert other.complete
+    remembered = last_errors(storage)
+    assert remembered.keys() == {"BTC-USDT 1d"}
+    assert f"the row of BTC-USDT 1d at {time} is no candle" in remembered["BTC-USDT 1d"]
+    assert "chandlery check BTC-USDT --timeframe 1d" in remembered["BTC-USDT 1d"]

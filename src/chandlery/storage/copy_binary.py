@@ -11,6 +11,7 @@ waits for us.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ import numpy as np
 from chandlery.domain.candle import VALUE_COLUMNS, BoolArray, CandleBatch, CandleRows
 from chandlery.domain.instrument import Series
 from chandlery.domain.timeframe import IntArray, Timeframe
-from chandlery.storage.pgtime import PG_EPOCH_MS
+from chandlery.errors import MisplacedRowError
+from chandlery.storage.pgtime import PG_EPOCH_MS, to_datetime
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 TRAILER = b"\xff\xff"
@@ -63,13 +65,26 @@ def revision_stream(old: CandleRows, new: CandleRows, replaced: BoolArray, instr
 def candles_from(rows: bytes, series: Series) -> CandleBatch:
     """The candles in the value that ``stored_candles`` makes: their columns, row after row, and nothing between.
 
-    Raises ValueError if they are no candles of the series, as rows written by hand may be.
+    Raises MisplacedRowError if one is no candle of the series, as rows written by hand may be.
     """
     stored = np.frombuffer(rows, dtype=[(name, _BIG_ENDIAN[kind]) for name, kind in _STORED_FIELDS])
-    if np.any(stored["open_time"] % 1000):
-        raise ValueError("a candle must open at a whole millisecond")
+    _refuse_misplaced(stored["open_time"], series)
     columns = {name: stored[name] for name in VALUE_COLUMNS}
     return CandleBatch.of(series, {"open_time": stored["open_time"] // 1000 + PG_EPOCH_MS, **columns})
+
+
+def _refuse_misplaced(pg_times: np.ndarray, series: Series) -> None:
+    """No constraint of the tables knows where bars open, so the first row that is none is named here."""
+    open_time = pg_times // 1000 + PG_EPOCH_MS
+    misplaced = np.flatnonzero((pg_times % 1000 != 0) | (series.timeframe.floor(open_time) != open_time))
+    if len(misplaced):
+        first = misplaced[0]
+        moment = to_datetime(int(open_time[first])) + timedelta(microseconds=int(pg_times[first] % 1000))
+        raise MisplacedRowError(
+            f"the row of {series} at {moment} is no candle: no bar of {series.timeframe} opens then.",
+            hint="It was written by hand: delete it from chandlery.candle by SQL. "
+            f"All such rows are shown by: chandlery check {series.symbol} --timeframe {series.timeframe}",
+        )
 
 
 def stored_form(candles: CandleRows) -> bytes:
