@@ -184,6 +184,8 @@ class Recorder:
             await asyncio.sleep(GATHER_S)
             self._some.clear()
             await self._save_those(self._room.leave())
+            if len(self._room):
+                self._some.set()
 
     async def _save_those(self, waiting: Sequence[Waiting]) -> None:
         now = await self._now_for(waiting) + _CLOCK_TOLERANCE_MS
@@ -205,7 +207,7 @@ class Recorder:
     async def _store_the_rest(self) -> None:
         """At the end: what has arrived is stored if the store is there; if it is not, the next run heals it."""
         with contextlib.suppress(DatabaseError, ExchangeError):
-            if waiting := self._room.leave():
+            while waiting := self._room.leave():
                 await self._save_those(waiting)
 
     async def _unless_stopped(self, work: Awaitable[T]) -> T | None:

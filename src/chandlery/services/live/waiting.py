@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -13,6 +14,14 @@ from chandlery.exchange.stream import Pushed
 
 MOST_WAITING = 20_000
 """Candles kept while the store is away. Beyond that they are dropped: not covered, they are healed afterwards."""
+
+MOST_TOGETHER = 500
+"""Series stored in one transaction.
+
+Each holds a lock until the commit, and a server has room for 64 locks a connection. At midnight UTC every timeframe of
+every instrument closes, and the locks of thousands of series would fill that table. A market that closes its minute
+fits into one or two.
+"""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -47,7 +56,7 @@ class Waiting:
 
 
 class WaitingRoom:
-    """Takes confirmed candles and hands out all of them at once; never more than ``most`` candles."""
+    """Takes confirmed candles and hands them out many at once; never holds more than ``most`` candles."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -65,8 +74,8 @@ class WaitingRoom:
         self._count += len(pushed.rows)
         return True
 
-    def leave(self) -> list[Waiting]:
-        """Everybody who waits."""
-        everybody = list(self._by_series.values())
-        self._by_series, self._count = {}, 0
-        return everybody
+    def leave(self, most: int = MOST_TOGETHER) -> list[Waiting]:
+        """Those who have waited longest, of ``most`` series; the others stay."""
+        leaving = [self._by_series.pop(series) for series in list(islice(self._by_series, most))]
+        self._count -= sum(len(push.rows) for one in leaving for push in one.pushes)
+        return leaving
