@@ -16,6 +16,7 @@ from market import NOW, asked, assert_complete, days, pages_served, series, wait
 from candles import candles
 from chandlery.domain.span import Spans
 from chandlery.services.backup.create import create_backup
+from chandlery.services.backup.manifest import CHECKSUM
 from chandlery.services.backup.manifest import Form
 from chandlery.services.backup.shelf import Shelf
 from chandlery.simulator import Simulator
@@ -143,6 +144,13 @@ def test_list_verify_and_prune(shell: Shell, storage: PostgreSQLStorage, tmp_pat
     assert first.folder.exists()
     assert shell.run(*prune).json["deleted"] == [first.name]
     assert [backup.name for backup in shelf.backups()] == [second.name]
+
+    checksum = second.folder / CHECKSUM
+    checksum.unlink()
+    checksum.mkdir()  # what not even root can read
+    assert "cannot be read" in shell.run("backup", "list", *where).out
+    [unreadable] = shell.run("backup", "list", *where, "--json").json
+    assert CHECKSUM in unreadable["unreadable"]
 
 
 def test_a_database_without_a_series_is_refused_and_leaves_no_backup(

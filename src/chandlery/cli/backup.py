@@ -245,13 +245,15 @@ def _found(shelf: Shelf, name: str, trust: bool) -> Backup:
 
 def _described(backup: Backup) -> dict[str, Any]:
     """A backup for programs."""
+    from chandlery.services.backup.files import only_unreadable
+
     verdict = backup.verdict
     verified = None if verdict is None else {"at": plain_time(verdict.at), "sound": verdict.sound}
     described = {"name": backup.name, "folder": str(backup.folder), "verified": verified}
     try:
         held = backup.manifest
     except StorageError as error:
-        return described | {"damaged": str(error)}
+        return described | {"unreadable" if only_unreadable(error) else "damaged": str(error)}
     return described | {
         "form": held.form,
         "made_at": plain_time(held.made_at),
@@ -262,10 +264,12 @@ def _described(backup: Backup) -> dict[str, Any]:
 
 
 def _row(backup: Backup) -> list[str]:
+    from chandlery.services.backup.files import only_unreadable
+
     try:
         held = backup.manifest
-    except StorageError:
-        return [backup.name, "-", "-", "-", "-", _DAMAGED]
+    except StorageError as error:
+        return [backup.name, "-", "-", "-", "-", "cannot be read" if only_unreadable(error) else _DAMAGED]
     counts = [f"{count:,}" for count in (len(held.contents.series), held.candles)]
     return [backup.name, duration((_now() - held.made_at) / 1000), size(held.bytes), *counts, _verified(backup.verdict)]
 

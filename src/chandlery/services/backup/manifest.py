@@ -23,8 +23,8 @@ MANIFEST = "manifest.json"
 CHECKSUM = "manifest.json.sha256"
 _FORMAT = 1
 _LARGEST = 1_000_000_000
-_ANOTHER = "Take another backup: chandlery backup list."
 """More bytes than any manifest has."""
+_ANOTHER = "Take another backup: chandlery backup list."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
