@@ -17,7 +17,7 @@ from small_okx import MINUTE, NOW, SmallOkx, candle, instrument, resets, says, s
 from chandlery.domain.instrument import Kind
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import HOUR_MS, TIMEFRAMES, Timeframe, timeframe
-from chandlery.errors import BadPage, ExchangeError, RequestRefused
+from chandlery.errors import BadPage, ExchangeError, ExchangeUnavailable, RequestRefused
 from chandlery.exchange.okx import Endpoint, OkxSource
 from chandlery.exchange.okx.probing import first_open_time
 from chandlery.exchange.source import Page
@@ -266,6 +266,18 @@ def test_a_listing_that_is_not_in_the_history_yet_is_found_among_the_recent_cand
     okx = SmallOkx.with_candles(*minutes(0, 1, 2))
     okx.history_rows = {}
     assert using(okx, lambda source: source.history_start(series())) == minutes(2)[0]
+
+
+def test_recent_candles_prove_a_beginning_that_is_younger_than_their_reach_and_no_other() -> None:
+    """A history that answers nothing for a while must not cost the years before the last 1440 bars."""
+    okx = SmallOkx.with_candles(*minutes(*range(1430)))
+    okx.history_rows = {}
+    assert using(okx, lambda source: source.history_start(series())) == minutes(1429)[0]
+    okx = SmallOkx.with_candles(*minutes(*range(1440)))
+    okx.history_rows = {}
+    with pytest.raises(ExchangeUnavailable, match="no history") as caught:
+        using(okx, lambda source: source.history_start(series()))
+    assert caught.value.transient
 
 
 @pytest.mark.parametrize(("ago", "reached"), [(29, True), (30, True), (31, False)])

@@ -15,9 +15,9 @@ from chandlery.domain.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, timeframe
 from chandlery.exchange.okx import DOCUMENTED_LIMITS, OkxSettings, OkxSource
 from chandlery.exchange.okx.wire import bar
 from chandlery.exchange.pacing import RateLimit
-from chandlery.services.collect import Collector, Wanted
+from chandlery.services.collect import Collector, SeriesReport, Wanted
 from chandlery.services.outputs import CsvOutput, Output, PostgresOutput
-from chandlery.simulator import FixedClock, SeededMarket, Simulator
+from chandlery.simulator import FaultKind, FixedClock, SeededMarket, Simulator
 from chandlery.storage.csv_files import CsvStore
 from chandlery.storage.postgres import PostgreSQLStorage
 
@@ -52,20 +52,24 @@ def begins(interval: str) -> int:
     return timeframe(interval).floor(BEGAN)
 
 
+def reports_of(
+    exchange: Simulator, output: Output, intervals: Sequence[str], *symbols: str, concurrency: int = 4
+) -> list[SeriesReport]:
+    async def run() -> list[SeriesReport]:
+        async with OkxSource(OkxSettings(base_url=exchange.base_url, limits=LIMITS)) as source:
+            frames = [timeframe(name) for name in intervals]
+            wanted = Wanted(symbols=symbols or ["BTC-USDT"], timeframes=frames)
+            return await Collector(source, output, concurrency=concurrency).run(wanted)
+
+    return asyncio.run(run())
+
+
 def collect(
     exchange: Simulator, output: Output, intervals: Sequence[str], *symbols: str, concurrency: int = 4
 ) -> Counter[str]:
     """Collect all there is, and count the questions for a beginning, which have one cursor or none, by timeframe."""
-
-    async def run() -> None:
-        async with OkxSource(OkxSettings(base_url=exchange.base_url, limits=LIMITS)) as source:
-            frames = [timeframe(name) for name in intervals]
-            wanted = Wanted(symbols=symbols or ["BTC-USDT"], timeframes=frames)
-            reports = await Collector(source, output, concurrency=concurrency).run(wanted)
-            assert all(report.complete for report in reports)
-
     exchange.journal.clear()
-    asyncio.run(run())
+    assert all(report.complete for report in reports_of(exchange, output, intervals, *symbols, concurrency=concurrency))
     names = {bar(timeframe(name)): name for name in intervals}
     return Counter(names[one.bar] for one in exchange.journal.requests if one.bar and not one.before)
 
@@ -106,3 +110,14 @@ def test_what_is_remembered_of_another_timeframe_is_no_proof(exchange: Simulator
 def test_what_is_known_of_one_instrument_says_nothing_of_others(exchange: Simulator, output: Output) -> None:
     questions = collect(exchange, output, ["4h"], "BTC-USDT", "ETH-USDT")
     assert questions["4h"] > 2 * 16
+
+
+def test_a_history_that_answers_nothing_for_a_while_is_not_cut_for_ever(exchange: Simulator, output: Output) -> None:
+    """The recent candles still answer. What they reach is no beginning: nothing is remembered, all is tried again."""
+    exchange.arm(FaultKind.EMPTY_PAGE, endpoint="history-candles", count=2)
+    (report,) = reports_of(exchange, output, ["5m"])
+    assert report.error is not None
+    assert report.worth_repeating
+    assert output.beginning(series("5m")) is None
+    collect(exchange, output, ["5m"])
+    assert output.beginning(series("5m")) == begins("5m")

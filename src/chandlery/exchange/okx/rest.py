@@ -17,7 +17,7 @@ import numpy as np
 from chandlery.domain.instrument import Instrument, Kind, Series
 from chandlery.domain.span import Span, Spans
 from chandlery.domain.timeframe import UtcMs
-from chandlery.errors import BadPage
+from chandlery.errors import BadPage, ExchangeUnavailable
 from chandlery.exchange.okx import paging, wire
 from chandlery.exchange.okx.archive import OkxFiles
 from chandlery.exchange.okx.clock import ExchangeClock
@@ -108,13 +108,24 @@ class OkxSource(CandleSource):
 
         If it opens in one of ``guesses``, it takes few questions to prove.
 
-        A listing of the last minutes is not in the history yet and is looked for among the recent candles.
+        A listing of the last minutes is not in the history yet and is looked for among the recent candles. Where those
+        begin as far back as they ever reach, the history is only not to be had: raises ExchangeUnavailable.
         """
-        for endpoint in (Endpoint.HISTORY_CANDLES, Endpoint.CANDLES):
-            start = await first_open_time(series.timeframe, partial(self._newest_before, endpoint, series), guesses)
-            if start is not None:
-                return start
-        return None
+        start = await self._first_open_time(Endpoint.HISTORY_CANDLES, series, guesses)
+        if start is not None:
+            return start
+        start = await self._first_open_time(Endpoint.CANDLES, series, guesses)
+        if start is not None and not await self._is_recent(series, start):
+            raise ExchangeUnavailable(
+                f"OKX has {series} candles for as long as its recent ones reach back, and says that it has no history."
+            )
+        return start
+
+    async def _first_open_time(self, endpoint: Endpoint, series: Series, guesses: Sequence[Span]) -> UtcMs | None:
+        return await first_open_time(series.timeframe, partial(self._newest_before, endpoint, series), guesses)
+
+    async def _is_recent(self, series: Series, start: UtcMs) -> bool:
+        return paging.is_recent(series.timeframe, Span(start, series.timeframe.close_of(start)), await self.now())
 
     async def reaches_back_to(self, series: Series, time: UtcMs) -> bool:
         """Whether the history has a candle that opens at ``time`` or before; one request."""
