@@ -16,8 +16,7 @@ from market import NOW, asked, assert_complete, days, pages_served, series, wait
 from candles import candles
 from chandlery.domain.span import Spans
 from chandlery.services.backup.create import create_backup
-from chandlery.services.backup.manifest import CHECKSUM
-from chandlery.services.backup.manifest import Form
+from chandlery.services.backup.manifest import CHECKSUM, Form
 from chandlery.services.backup.shelf import Shelf
 from chandlery.simulator import Simulator
 from chandlery.storage.client_programs import usual_folders
