@@ -23,8 +23,8 @@ BELOW = {
     "settings": {"errors", "redaction", "setting_sections", "setting_sources"},
     "services": {"domain", "errors", "redaction", "exchange", "storage", "setting_sections", "settings"},
     "web": {"domain", "errors", "services", "storage"},
-    "cli": {"domain", "errors", "redaction", "exchange", "storage", "setting_sections", "settings"}
-    | {"services", "simulator", "web"},
+    "cli": {"domain", "errors", "redaction", "exchange", "storage", "setting_sections"}
+    | {"setting_sources", "settings", "services", "simulator", "web"},
     "qlib": {"domain", "errors", "services", "storage"},
     "__init__": {"domain", "errors", "settings", "services", "storage"},
     "__main__": {"cli"},
