@@ -79,7 +79,10 @@ def test_a_file_that_holds_no_candles_is_refused_with_its_name(
     assert said in written.lower()
 
 
-def test_the_demo_shows_candles_and_a_second_one_fetches_only_what_is_new(lonely: Shell, data_folder: Path) -> None:
+def test_the_demo_shows_candles_and_a_second_one_fetches_only_what_is_new_whatever_is_configured(
+    lonely: Shell, data_folder: Path, storage: PostgreSQLStorage, database_url: str
+) -> None:
+    """Made-up candles stay away from real ones, and it ends, whatever the file and the environment say."""
     first = lonely.run("demo", CHANDLERY_DATA_FOLDER=str(data_folder))
     assert first.code == 0, first.text
     assert "Complete: nothing is missing." in first.out
@@ -88,17 +91,6 @@ def test_the_demo_shows_candles_and_a_second_one_fetches_only_what_is_new(lonely
     assert "collect BTC-USDT --timeframe 1m --since 2024-01-01" in first.out
     assert words_of(first.out.replace(str(data_folder / "demo"), DEMO_FOLDER)) == words_of(readme())
 
-    second = lonely.run("demo", CHANDLERY_DATA_FOLDER=str(data_folder))
-    assert second.code == 0, second.text
-    assert requests(first.out) > 100
-    assert requests(second.out) < 20
-    assert "Traceback" not in first.err + second.err
-
-
-def test_the_demo_touches_no_configured_database_and_says_how_to_see_its_candles_there(
-    lonely: Shell, data_folder: Path, storage: PostgreSQLStorage, database_url: str
-) -> None:
-    """Made-up candles stay away from real ones, and it ends, whatever the file and the environment say."""
     file = lonely.folder / "own.json"
     file.write_text(json.dumps({"database": {"url": as_url(database_url)}, "data": {"output": "csv"}}))
     variables = {
@@ -107,12 +99,15 @@ def test_the_demo_touches_no_configured_database_and_says_how_to_see_its_candles
         "CHANDLERY_DATA_FOLDER": str(data_folder),
         "CHANDLERY_DATA_COLLECTION_FOLLOW_S": "60s",
     }
-    shown = lonely.run("demo", **variables)
-    assert shown.code == 0, shown.text
+    second = lonely.run("demo", **variables)
+    assert second.code == 0, second.text
+    assert requests(first.out) > 100
+    assert requests(second.out) < 20
+    assert "Traceback" not in first.err + second.err
     storage.require_schema()
     assert storage.ledger.entries() == []
 
-    [printed] = re.findall(r"^  (\S.*) chandlery serve$", shown.out, re.MULTILINE)
+    [printed] = re.findall(r"^  (\S.*) chandlery serve$", second.out, re.MULTILINE)
     as_printed = dict(word.split("=", 1) for word in shlex.split(printed))
     stored = lonely.run("status", "--json", **(variables | as_printed)).json
     assert {row["exchange"] for row in stored} == {"okx-simulated"}
